@@ -1,0 +1,1 @@
+"""One module a corpus; base.py is the contract."""

@@ -1,0 +1,96 @@
+"""What a corpus is to every later stage: a list of `Item`s in named subsets, with counts and a list hash."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict
+
+from metis_bench.hashing import JSON, sha256_json
+from metis_bench.registry import Registry
+
+Task: TypeAlias = Literal["tts", "vc", "tse", "se", "l2s"]
+Field: TypeAlias = Literal["text", "prompt", "prompt_text", "source", "reference"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One trial. Audio fields are files; nothing is decoded here.
+
+    text:      what the output should say (the WER reference)
+    prompt:    voice prompt or enrolment;  prompt_text: what it says
+    source:    the input to transform (noisy speech, mixture, source speech, video)
+    reference: the ground truth the output is compared with
+    cluster:   unit of resampling for confidence intervals (speaker, prompt id, file id)
+    """
+
+    id: str
+    task: Task
+    subset: str = ""
+    language: str = "en"
+    text: str | None = None
+    prompt: Path | None = None
+    prompt_text: str | None = None
+    source: Path | None = None
+    reference: Path | None = None
+    cluster: str = ""
+    meta: Mapping[str, JSON] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Subset:
+    """One test set of a corpus: what its items provide, and how many the official release has.
+
+    An item that lacks a provided field is a failed row, never a smaller denominator. A field the subset does not
+    provide at all (real recordings have no reference) makes a metric or an oracle 'not applicable'.
+    """
+
+    provides: frozenset[Field]
+    official_count: int | None = None
+
+
+@dataclass(frozen=True)
+class LoadedCorpus:
+    """Items in a stable order. `warnings` are shown beside every table made from it."""
+
+    items: tuple[Item, ...]
+    subsets: Mapping[str, Subset]
+    licence: str
+    warnings: tuple[str, ...] = ()
+
+    def list_hash(self, subset: str) -> str:
+        """sha256 of the ids, texts and tasks of one subset (paths and audio are hashed by the plan)."""
+        return sha256_json(
+            [[i.id, i.task, i.language, i.text, i.prompt_text] for i in self.items if i.subset == subset]
+        )
+
+
+class Params(BaseModel):
+    """Base of every corpus', system's and metric's parameters: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Corpus(ABC):
+    """A way to read one corpus. Register with `@corpora.register("name")`."""
+
+    params_type: ClassVar[type[Params]] = Params
+    default_folder: ClassVar[str | None] = None  # sub-folder looked for under a common data root; None: needs no root
+    how_to_get: ClassVar[str] = ""  # what to get, under which licence, from whom: shown when the root is missing
+
+    def __init__(self, params: Params, root: Path | None, cache: Path) -> None:
+        """`root`: where the corpus lies here (None only for generated ones); `cache`: where it may write."""
+        self.params = params
+        self.root = root
+        self.cache = cache
+
+    @abstractmethod
+    def load(self) -> LoadedCorpus:
+        """All items. Raises CorpusError (file:line) for a wrong list, MissingPrerequisite for an absent tree."""
+
+
+corpora: Registry[Corpus] = Registry("corpus", "metis_bench.corpora")

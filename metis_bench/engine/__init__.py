@@ -1,0 +1,1 @@
+"""Store, executor, and the stages generate, measure, aggregate."""

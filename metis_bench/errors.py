@@ -1,0 +1,95 @@
+"""Every error a user can meet, and the exit code it ends the command with.
+
+    MetisBenchError                 (exit 2)
+      +-- UsageError                (exit 2)  a flag or an argument is wrong
+      +-- SuiteError                (exit 2)  a suite, list or config file is wrong; carries file:line
+      +-- CorpusError               (exit 2)  a corpus is there but its content is wrong
+      +-- MissingPrerequisite       (exit 5)  a package, weight, corpus or licence step is missing; carries the fix
+      +-- ItemError                 (exit 6)  one item cannot be processed: becomes a failed row, ends no run
+      |     +-- AudioError          (exit 6)  an audio file cannot be decoded as speech
+      +-- IncompleteComparison      (exit 3)  an oracle order is violated, or the runs cannot be compared
+      +-- Interrupted               (exit 130) Ctrl-C or SIGTERM: the run is resumable
+
+Codes 1 (gate failed) and 4 (inconclusive) belong to `gate` and carry no exception.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class MetisBenchError(Exception):
+    """An error told in one screen: what, where, and what to do next."""
+
+    exit_code = 2
+
+    def __init__(
+        self, message: str, *, where: Path | str | None = None, line: int | None = None, fix: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.line = line
+        self.fix = fix
+
+    def __str__(self) -> str:
+        place = "" if self.where is None else f"{self.where}:{self.line}: " if self.line else f"{self.where}: "
+        return f"{place}{self.message}" + (f"\n  fix: {self.fix}" if self.fix else "")
+
+
+class UsageError(MetisBenchError):
+    """A flag or an argument is wrong."""
+
+
+class SuiteError(MetisBenchError):
+    """A suite, list or config file is wrong."""
+
+
+class CorpusError(MetisBenchError):
+    """A corpus is present, but its content contradicts its layout or list."""
+
+
+class MissingPrerequisite(MetisBenchError):
+    """Something the user has to get first: a package, weights, a corpus."""
+
+    exit_code = 5
+
+
+class ItemError(MetisBenchError):
+    """One item cannot be processed; the engine turns it into a failed row."""
+
+    exit_code = 6
+
+
+class AudioError(ItemError):
+    """An audio file is empty, truncated, not audio, or holds NaN."""
+
+
+class IncompleteComparison(MetisBenchError):
+    """Numbers exist but must not be compared."""
+
+    exit_code = 3
+
+
+class Interrupted(MetisBenchError):
+    """The user stopped the run; running the same command again resumes it."""
+
+    exit_code = 130
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """'; did you mean X? Valid: ...' for error messages: the closest valid name first, then all of them."""
+    names = sorted(valid)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"; did you mean '{close[0]}'?" if close else ""
+    return f"{hint} (valid: {', '.join(names)})" if names else hint
+
+
+def missing_extra(what: str, package: str, extra: str) -> MissingPrerequisite:
+    """The one line a missing optional package is worth: what needs it and the exact install command."""
+    return MissingPrerequisite(
+        f"{what} needs the Python package '{package}', which is not installed",
+        fix=f'pip install "metis-bench[{extra}]"',
+    )

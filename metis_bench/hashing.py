@@ -1,0 +1,48 @@
+"""Content hashes: the only identity anything has in the store."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+JSON: TypeAlias = "None | bool | int | float | str | Sequence[JSON] | Mapping[str, JSON]"
+
+
+def canonical_json(value: JSON) -> str:
+    """One string per value: sorted keys, no spaces, NaN refused (ValueError)."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def sha256_json(value: JSON) -> str:
+    """sha256 (hex) of the canonical JSON of `value`."""
+    return sha256_bytes(canonical_json(value).encode())
+
+
+def sha256_bytes(data: bytes) -> str:
+    """sha256 (hex) of `data`."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """sha256 (hex) of a file's bytes, read in blocks. Raises OSError."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def sha256_path(path: Path) -> str:
+    """sha256 (hex) of a file, or of a folder's relative names and bytes (a checkpoint may be either)."""
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.is_file())
+        return sha256_json([[p.relative_to(path).as_posix(), sha256_file(p)] for p in files])
+    return sha256_file(path)
+
+
+def derive_seed(*parts: str | int) -> int:
+    """A 32-bit seed that depends on every part and on nothing else (not on order, batch or process)."""
+    return int(sha256_json(list(parts))[:8], 16)

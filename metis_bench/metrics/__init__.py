@@ -1,0 +1,1 @@
+"""One module a metric; base.py is the contract."""

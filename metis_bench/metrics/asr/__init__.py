@@ -1,0 +1,1 @@
+"""Speech recognisers that WER metrics use as extractors."""

@@ -1,0 +1,145 @@
+"""The Metric protocol: columns with a direction and a worst value, a signature, and one score a column a sample."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal, TypeAlias
+
+from metis_bench.audio import Audio
+from metis_bench.corpora.base import Field, Params, Task
+from metis_bench.errors import ItemError
+from metis_bench.hashing import JSON
+from metis_bench.registry import Registry
+
+Status: TypeAlias = Literal["ok", "undefined", "failed"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One number a metric reports.
+
+    worst:     what a failed or undefined item counts as in the penalised mean; None for costs (no penalty is defined)
+    aggregate: mean over items; ratio = sum of detail[num] over sum of detail[den] (corpus WER); max (peak memory)
+    """
+
+    id: str
+    label: str
+    direction: Literal["higher", "lower"]
+    worst: float | None
+    decimals: int = 2
+    unit: str = ""
+    aggregate: Literal["mean", "ratio", "max"] = "mean"
+    ratio: tuple[str, str] = ("", "")
+    headline: bool = False
+    help: str = ""
+
+
+@dataclass(frozen=True)
+class Score:
+    """A value, or the reason there is none. `detail` is JSON kept with the score (edit counts, alignment, delay)."""
+
+    status: Status
+    value: float | None = None
+    reason: str | None = None
+    detail: Mapping[str, JSON] = field(default_factory=dict)
+
+
+class Undefined(ItemError):
+    """The metric has no value for this audio (PESQ of silence). Message = the reason; never turned into 0.0."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """An audio file a metric may look at: `sha256` of its bytes, decoded on demand (cached by the worker)."""
+
+    sha256: str
+    load: Callable[[int | None], Audio]
+
+    def audio(self, rate: int | None = None) -> Audio:
+        """Mono at `rate` Hz (or its own). Raises AudioError."""
+        return self.load(rate)
+
+
+class Extractor(ABC):
+    """Turns a clip into a JSON feature (transcript, embedding) that the store keeps by (signature, audio)."""
+
+    @abstractmethod
+    def signature(self) -> Mapping[str, JSON]:
+        """Everything that decides the feature: model, weights' sha256, rate, vocabulary."""
+
+    @abstractmethod
+    def extract(self, clip: Clip) -> JSON:
+        """The feature. Raises Undefined when there is none for this audio."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One generated output with what it is compared with. Absent fields are None."""
+
+    item_id: str
+    task: Task
+    language: str
+    output: Clip
+    text: str | None
+    reference: Clip | None
+    prompt: Clip | None
+    source: Clip | None
+    generation: Mapping[str, JSON]  # wall_s, audio_s, peak_mb of the generation
+    feature: Callable[[Extractor, Clip], JSON]  # store lookup, else extract and keep
+
+
+@dataclass(frozen=True)
+class MetricContext:
+    """What a metric is built for: one corpus. `texts` are all of its texts (closed vocabularies), unaffected by --limit."""
+
+    task: Task
+    language: str
+    texts: tuple[str, ...]
+
+
+class Metric(ABC):
+    """Register with `@metrics.register("name")`. One object a (corpus, worker process); load models lazily.
+
+    needs: item fields it compares with; an item set that does not provide them makes the metric not applicable
+    keyed: False for costs, which are read off the generation record and never cached as scores
+    """
+
+    tasks: ClassVar[frozenset[Task]]
+    keyed: ClassVar[bool] = True
+    packages: ClassVar[tuple[str, ...]] = ()
+    extra: ClassVar[str] = "embedded"
+    params_type: ClassVar[type[Params]] = Params
+
+    def __init__(self, params: Params, context: MetricContext) -> None:
+        self.params = params
+        self.context = context
+
+    @property
+    @abstractmethod
+    def needs(self) -> frozenset[Field]:
+        """Item fields (besides the output) this metric reads; they enter the score key."""
+
+    @property
+    @abstractmethod
+    def columns(self) -> tuple[Column, ...]:
+        """What it reports, in display order. Ids start with the metric's name: `dnsmos.ovrl`, `wer.pocketsphinx`."""
+
+    def check(self) -> None:
+        """Raise MissingPrerequisite when a package or weights are missing. Cheap."""
+        from metis_bench.systems.base import require_package
+
+        for package in self.packages:
+            require_package(package, f"metric '{type(self).__name__}'", self.extra)
+
+    @abstractmethod
+    def signature(self) -> Mapping[str, JSON]:
+        """Name, version, weights' sha256, rate, normaliser: two numbers compare only if these are equal."""
+
+    @abstractmethod
+    def score(self, sample: Sample) -> dict[str, Score]:
+        """A Score for every column id. Raise Undefined when no column has a value for this audio."""
+
+
+metrics: Registry[Metric] = Registry("metric", "metis_bench.metrics")

@@ -1,0 +1,1 @@
+"""Speaker encoders that SIM metrics use as extractors."""

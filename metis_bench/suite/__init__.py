@@ -1,0 +1,1 @@
+"""From YAML to a resolved suite, and from a suite to a plan."""

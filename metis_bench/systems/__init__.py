@@ -1,0 +1,1 @@
+"""What generates audio; base.py is the contract."""

@@ -1,0 +1,127 @@
+"""The System protocol: what generates audio for an item, and what identifies it in the store."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import ClassVar, Literal, TypeAlias
+
+from metis_bench.audio import AUDIO_VERSION, Audio
+from metis_bench.corpora.base import Field, Params, Task
+from metis_bench.errors import MissingPrerequisite, missing_extra
+from metis_bench.hashing import JSON, sha256_bytes, sha256_json, sha256_path
+from metis_bench.registry import Registry
+
+Kind: TypeAlias = Literal["bound", "oracle", "classical", "reference", "neural", "imported"]
+RANKED: frozenset[Kind] = frozenset({"classical", "reference", "neural", "imported"})  # bounds and oracles never rank
+
+
+@dataclass(frozen=True)
+class Request:
+    """One item as a system sees it: only the fields its class `needs`; audio is mono at the file's own rate."""
+
+    id: str
+    task: Task
+    language: str
+    seed: int
+    text: str | None = None
+    prompt_text: str | None = None
+    prompt: Audio | None = None
+    source: Audio | None = None
+    reference: Audio | None = None  # only bounds and oracles may need it
+
+
+class System(ABC):
+    """Register with `@systems.register("name")`. One object lives in one worker process.
+
+    kind:          bounds and oracles are shown but never ranked
+    needs:         item fields it reads; they make up the generation key together with the fingerprint and the seed
+    deterministic: the output does not depend on the seed (planned once, not once a seed)
+    packages:      distributions whose version changes the output; missing ones block the system
+    extra:         the metis-bench extra that installs them
+    file_params:   parameters that are paths: their content, not their name, enters the fingerprint
+    """
+
+    kind: ClassVar[Kind]
+    tasks: ClassVar[frozenset[Task]]
+    needs: ClassVar[frozenset[Field]]
+    deterministic: ClassVar[bool] = True
+    packages: ClassVar[tuple[str, ...]] = ()
+    extra: ClassVar[str] = "embedded"
+    file_params: ClassVar[tuple[str, ...]] = ()
+    uses_gpu: ClassVar[bool] = False
+    params_type: ClassVar[type[Params]] = Params
+
+    def __init__(self, params: Params) -> None:
+        self.params = params
+
+    def check(self) -> None:
+        """Raise MissingPrerequisite when a package or a file is missing. Must be cheap: `plan` calls it."""
+        for package in self.packages:
+            require_package(package, f"system '{type(self).__name__}'", self.extra)
+        for name in self.file_params:
+            path = Path(getattr(self.params, name))
+            if not path.exists():
+                raise MissingPrerequisite(f"{name} not found: {path}", fix=f"put it there, or change '{name}'")
+
+    def setup(self) -> None:  # noqa: B027 - optional hook
+        """Load weights, start engines; called once in the worker, before the first item, never timed."""
+
+    @abstractmethod
+    def generate(self, request: Request) -> Audio:
+        """The output for one item. Must depend on `request` only; raise ItemError to fail this item."""
+
+    def close(self) -> None:  # noqa: B027 - optional hook
+        """Free what `setup` took."""
+
+
+systems: Registry[System] = Registry("system", "metis_bench.systems")
+
+
+def require_package(package: str, what: str, extra: str) -> str:
+    """The installed version of `package`, or MissingPrerequisite with the install command."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        raise missing_extra(what, package, extra) from None
+
+
+def fingerprint(system: System) -> str:
+    """sha256 of all that decides a system's output besides the item and the seed (design §2.2).
+
+    Adapter source (its module and what that imports from metis_bench.systems), parameters with file contents in place
+    of paths, versions of the packages it declares, and the audio decoding version. Not its name, not any path.
+    """
+    params: dict[str, JSON] = dict(system.params.model_dump(mode="json"))
+    for name in system.file_params:
+        params[name] = sha256_path(Path(getattr(system.params, name)))
+    return sha256_json(
+        {
+            "class": type(system).__qualname__,
+            "source": _source_hash(type(system).__module__),
+            "params": params,
+            "packages": {p: require_package(p, type(system).__name__, system.extra) for p in system.packages},
+            "audio": AUDIO_VERSION,
+        }
+    )
+
+
+def _source_hash(module: str) -> str:
+    """sha256 over a module's source and the source of every metis_bench.systems module it (indirectly) imports."""
+    seen: dict[str, str] = {}
+    todo = [module]
+    while todo:
+        name = todo.pop()
+        if name in seen or name == __name__:
+            continue
+        source = inspect.getsource(importlib.import_module(name))
+        seen[name] = sha256_bytes(source.encode())
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("metis_bench.systems."):
+                todo.append(str(node.module))
+    return sha256_json(sorted([k.removeprefix("metis_bench."), v] for k, v in seen.items()))

@@ -1,0 +1,1 @@
+"""Text normalisation profiles, each named and versioned."""
