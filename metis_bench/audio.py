@@ -1,24 +1,33 @@
 """Decoding, resampling and encoding, done in one place and always explicit about rate, channels and format.
 
 Decoding is libsndfile (wav, flac, mp3, ogg vorbis/opus, NIST sphere), resampling is soxr HQ. Levels are never changed.
+What a file promises is checked against what is there before and after decoding (see `metis_bench.containers`).
 """
 
 from __future__ import annotations
 
 import io
-import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from metis_bench.containers import inspect
 from metis_bench.errors import AudioError
 from metis_bench.hashing import JSON
+
+if TYPE_CHECKING:
+    from soundfile import SoundFile
 
 F32 = NDArray[np.float32]
 
 MIN_RATE, MAX_RATE = 8_000, 192_000
+CONTAINERS = frozenset({"WAV", "WAVEX", "RF64", "FLAC", "MP3", "OGG", "NIST"})  # libsndfile's names of what is checked
+GIT_LFS = b"version https://git-lfs"  # a file that starts with this is a pointer: `git lfs pull` gets the audio
 CHANNEL_POLICY = "mean"  # mono = mean over channels; part of every generation key through AUDIO_VERSION
 AUDIO_VERSION = "1:soxr-hq:mean"  # raise it when decoding or resampling changes a sample
 
@@ -65,22 +74,52 @@ def _open_error(path: Path, data: bytes, reason: str) -> AudioError:
         return AudioError("the audio file is empty (0 bytes)", where=path)
     if data[4:8] == b"ftyp":
         return AudioError("MP4/M4A audio is not supported", where=path, fix="convert it: ffmpeg -i IN OUT.wav")
+    if data.startswith(GIT_LFS):
+        return AudioError("a git-lfs pointer, not audio", where=path, fix="git lfs pull")
     return AudioError(f"not a decodable audio file ({reason})", where=path)
 
 
-def _check_riff(path: Path, data: bytes) -> None:
-    """libsndfile reads a cut-off wav without a word; a silently shorter file is a wrong number."""
-    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
-        return
-    at = 12
-    while at + 8 <= len(data):
-        name, size = data[at : at + 4], struct.unpack("<I", data[at + 4 : at + 8])[0]
-        if name == b"data":
-            present = len(data) - at - 8
-            if size > present and size < 0x7FFFF000:  # larger: a stream of unknown length
-                raise AudioError(f"truncated wav: header promises {size} bytes of audio, {present} are there", where=path)
-            return
-        at += 8 + size + (size & 1)
+def _header(file: SoundFile, frames: int | None, path: Path) -> AudioInfo:
+    """The header of an open file. `frames`: the true count where libsndfile only estimates it."""
+    frames = file.frames if frames is None else frames
+    info = AudioInfo(file.samplerate, file.channels, frames, file.format, file.subtype)
+    if info.container not in CONTAINERS:
+        fix = "convert it: ffmpeg -i IN OUT.wav"
+        raise AudioError(
+            f"{info.container} audio is not supported ({', '.join(sorted(CONTAINERS))})", where=path, fix=fix
+        )
+    if not MIN_RATE <= info.rate <= MAX_RATE:
+        raise AudioError(f"sample rate {info.rate} Hz is outside {MIN_RATE}..{MAX_RATE} Hz", where=path)
+    if info.frames >= 1 << 62:
+        raise AudioError("its header does not say how long it is (written to a pipe?)", where=path, fix="re-encode it")
+    if info.frames <= 0:
+        raise AudioError("the audio file holds no samples", where=path)
+    return info
+
+
+class _Buffer(io.BytesIO):
+    """Bytes whose damaged headers cannot make libsndfile's seek callback print a traceback."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """As in BytesIO, but a place before the start leaves the position alone."""
+        try:
+            return super().seek(offset, whence)
+        except (ValueError, OverflowError):
+            return self.tell()
+
+
+@contextmanager
+def _opened(data: bytes, path: Path) -> Iterator[tuple[SoundFile, AudioInfo]]:
+    """libsndfile's view of checked bytes; whatever it objects to, here or while reading, becomes an AudioError."""
+    import soundfile
+
+    content, frames = inspect(data, path)
+    try:
+        with soundfile.SoundFile(_Buffer(content)) as file:
+            yield file, _header(file, frames, path)
+    except (RuntimeError, TypeError, ValueError, MemoryError) as error:  # LibsndfileError is a RuntimeError
+        reason = str(getattr(error, "error_string", error))  # its text alone, without the address of our buffer
+        raise _open_error(path, data, reason.rstrip(".")) from None
 
 
 def decode(data: bytes, path: Path) -> tuple[F32, AudioInfo]:
@@ -88,43 +127,31 @@ def decode(data: bytes, path: Path) -> tuple[F32, AudioInfo]:
 
     Raises AudioError when it is empty, truncated, not audio, holds NaN/Inf, or has an absurd rate.
     """
-    import soundfile
-
-    _check_riff(path, data)
-    try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
-            info = AudioInfo(file.samplerate, file.channels, file.frames, file.format, file.subtype)
-            samples = file.read(dtype="float32", always_2d=True)
-    except (RuntimeError, TypeError, ValueError) as error:  # LibsndfileError is a RuntimeError
-        raise _open_error(path, data, str(error).rstrip(".")) from None
-    if not MIN_RATE <= info.rate <= MAX_RATE:
-        raise AudioError(f"sample rate {info.rate} Hz is outside {MIN_RATE}..{MAX_RATE} Hz", where=path)
-    if len(samples) == 0:
-        raise AudioError("the audio file holds no samples", where=path)
-    if info.frames != len(samples) and info.container not in {"MP3", "OGG"}:  # their headers only estimate
-        raise AudioError(f"truncated: header promises {info.frames} frames, {len(samples)} decode", where=path)
+    with _opened(data, path) as (file, info):
+        samples: F32 = file.read(info.frames, dtype="float32", always_2d=True)
+    if info.frames != len(samples):
+        raise AudioError(f"truncated: header promises {info.frames} samples, {len(samples)} decode", where=path)
     if not np.isfinite(samples).all():
         raise AudioError("the audio holds NaN or infinite samples", where=path)
-    return samples, AudioInfo(info.rate, info.channels, len(samples), info.container, info.subtype)
+    return samples, info
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of an audio file. Raises AudioError when it is missing or unreadable."""
+    """The bytes of an audio file. Raises AudioError when it is missing, unreadable or not a regular file."""
     try:
+        if not path.is_file() and path.exists():  # a named pipe would block for ever
+            raise AudioError("not a file", where=path)
         return path.read_bytes()
     except OSError as error:
         raise AudioError(f"cannot read the audio file ({error.strerror})", where=path) from None
+    except ValueError as error:  # a NUL in the path
+        raise AudioError(f"cannot read the audio file ({error})", where=repr(str(path))) from None
 
 
 def probe(path: Path) -> AudioInfo:
-    """Header only (fast). Raises AudioError."""
-    import soundfile
-
-    try:
-        info = soundfile.info(str(path))
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise _open_error(path, read_bytes(path)[:12], str(error).rstrip(".")) from None
-    return AudioInfo(info.samplerate, info.channels, info.frames, info.format, info.subtype)
+    """The header, without decoding; container damage is found, damage inside the audio is not. Raises AudioError."""
+    with _opened(read_bytes(path), path) as (_, info):
+        return info
 
 
 def to_mono(samples: F32) -> F32:

@@ -27,7 +27,9 @@ class Registry(Generic[T]):
         def add(cls: type[T]) -> type[T]:
             known = self._classes.get(name)
             if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-                raise SuiteError(f"two {self.what}s are called '{name}': {known.__module__} and {cls.__module__}")
+                raise SuiteError(
+                    f"the {self.what} '{name}' is registered twice: by {known.__module__} and {cls.__module__}"
+                )
             self._classes[name] = cls
             return cls
 

@@ -1,0 +1,328 @@
+"""Commands and exit codes only; every command wraps one function of the package. Data on stdout, the rest on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from metis_bench import __version__
+from metis_bench.errors import MetisBenchError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+INTERRUPTED, BROKEN = 130, 70
+
+
+def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
+    def wrap(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return wrap
+
+
+def _names(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(n.strip() for v in value for n in v.split(",") if n.strip())
+
+
+def _set_debug(_: click.Context, __: click.Parameter, value: bool) -> None:
+    if value:
+        os.environ["METIS_BENCH_DEBUG"] = "1"
+
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
+_debug = click.option("--debug", is_flag=True, expose_value=False, callback=_set_debug, help="Show tracebacks.")
+_config = click.option(
+    "--config", metavar="FILE", help="Machine config (default: ./metis-bench.yaml, then the user's)."
+)
+_store = click.option("--store", metavar="DIR", help="Content store (default: from the config, else the user's cache).")
+
+SELECTION = _options(
+    click.argument("suite"),
+    click.option("--profile", metavar="NAME", help="Profile of the suite (default: mini, where there is one)."),
+    click.option(
+        "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a suite value, e.g. seeds=[0]."
+    ),
+    click.option("--system", "systems", metavar="A,B", multiple=True, callback=_names, help="Only these systems."),
+    click.option("--corpus", "corpora", metavar="A,B", multiple=True, callback=_names, help="Only these corpora."),
+    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N items of each set."),
+    _config,
+    _store,
+    click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Worker processes (default: all cores)."),
+)
+
+
+def _load(
+    suite: str,
+    profile: str | None,
+    overrides: tuple[str, ...],
+    systems: tuple[str, ...],
+    corpora: tuple[str, ...],
+    limit: int | None,
+) -> Any:
+    from metis_bench.suite.load import load_suite
+
+    return load_suite(suite, profile, overrides=overrides, only_systems=systems, only_corpora=corpora, limit=limit)
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="metis-bench")
+def cli() -> None:
+    """Benchmark speech generation: YAML suites in, honest leaderboards out.
+
+    \b
+    metis-bench run suites/se.yaml            the mini profile: offline, on a laptop, in minutes
+    metis-bench plan suites/tts.yaml          what would run, what is cached, what is missing
+    metis-bench show latest ITEM              texts, alignment and scores of one item
+
+    Exit codes: 0 ok, 1 gate failed, 2 usage or suite error, 3 invalid comparison, 4 inconclusive,
+    5 prerequisite missing, 6 some items failed, 130 interrupted (run again to resume).
+    """
+
+
+@cli.command()
+@SELECTION
+@click.option(
+    "--out", metavar="DIR", type=click.Path(path_type=Path), help="Run folder (default: runs/<suite>-<profile>-<hash>)."
+)
+@_json
+@_debug
+def run(
+    suite: str,
+    profile: str | None,
+    overrides: tuple[str, ...],
+    systems: tuple[str, ...],
+    corpora: tuple[str, ...],
+    limit: int | None,
+    config: str | None,
+    store: str | None,
+    workers: int | None,
+    out: Path | None,
+    as_json: bool,
+) -> int:
+    """Run a suite to its report. Running again resumes: nothing in the store is done twice.
+
+    \b
+    Example:
+      metis-bench run suites/se.yaml --profile paper --system noisy,rnnoise --limit 20
+    """
+    from metis_bench import terminal
+    from metis_bench.config import load_config
+    from metis_bench.engine.run import run as run_suite
+
+    machine = load_config(config, store=store, workers=workers)
+    resolved = _load(suite, profile, overrides, systems, corpora, limit)
+    with terminal.progress() as progress:
+        result = run_suite(resolved, machine, out=out, progress=progress)
+    if as_json:
+        paths = {"run": str(result.folder), "report": str(result.report)}
+        _print_json({**paths, "exit_code": result.exit_code, "results": result.results})
+    else:
+        terminal.show_results(result)
+    return result.exit_code
+
+
+@cli.command()
+@SELECTION
+@_json
+@_debug
+def plan(
+    suite: str,
+    profile: str | None,
+    overrides: tuple[str, ...],
+    systems: tuple[str, ...],
+    corpora: tuple[str, ...],
+    limit: int | None,
+    config: str | None,
+    store: str | None,
+    workers: int | None,
+    as_json: bool,
+) -> int:
+    """Show what `run` would do: cells cached, to run, or blocked, with hours of audio and an estimate.
+
+    \b
+    Example:
+      metis-bench plan suites/tts.yaml --profile paper
+    """
+    from metis_bench import terminal
+    from metis_bench.config import load_config
+    from metis_bench.engine.prepare import plan_cells, prepare
+    from metis_bench.engine.store import Store
+
+    machine = load_config(config, store=store, workers=workers)
+    prepared = prepare(_load(suite, profile, overrides, systems, corpora, limit), machine)
+    cells = plan_cells(prepared, Store(machine.store), machine)
+    if as_json:
+        blocked = [{"what": b.what, "name": b.name, "reason": b.reason, "fix": b.fix} for b in prepared.blocked]
+        warnings = [w for s in prepared.plan.sets for w in s.warnings]
+        _print_json({"id": prepared.id, "cells": cells, "blocked": blocked, "warnings": warnings})
+    else:
+        terminal.show_plan(prepared, cells)
+    return 5 if prepared.blocked else 0
+
+
+@cli.command()
+@SELECTION
+@_json
+@_debug
+def prepare(
+    suite: str,
+    profile: str | None,
+    overrides: tuple[str, ...],
+    systems: tuple[str, ...],
+    corpora: tuple[str, ...],
+    limit: int | None,
+    config: str | None,
+    store: str | None,
+    workers: int | None,
+    as_json: bool,
+) -> int:
+    """Make or check the corpora of a suite: counts, and every audio file decoded once.
+
+    \b
+    Example:
+      metis-bench prepare suites/se.yaml --profile paper
+    """
+    from metis_bench import terminal
+    from metis_bench.config import load_config
+    from metis_bench.engine.inspect import verify_corpora
+
+    machine = load_config(config, store=store, workers=workers)
+    resolved = _load(suite, profile, overrides, systems, corpora, limit)
+    report = verify_corpora(resolved, machine)
+    _print_json(report) if as_json else terminal.show_corpora(report)
+    return 6 if any(s["problems"] for s in report["sets"]) else 0
+
+
+@cli.command()
+@click.argument("run_name", metavar="RUN")
+@click.argument("item")
+@_config
+@_json
+@_debug
+def show(run_name: str, item: str, config: str | None, as_json: bool) -> int:
+    """Everything about one item of a run: texts, alignment, scores, errors. RUN: a folder, its name, or 'latest'.
+
+    \b
+    Example:
+      metis-bench show latest fileid_181
+    """
+    from metis_bench import terminal
+    from metis_bench.config import load_config
+    from metis_bench.engine.inspect import find_run, item_record
+
+    record = item_record(find_run(run_name, load_config(config)), item)
+    _print_json(record) if as_json else terminal.show_item(record)
+    return 0
+
+
+@cli.command()
+@click.argument("run_name", metavar="RUN")
+@_config
+@_json
+@_debug
+def report(run_name: str, config: str | None, as_json: bool) -> int:
+    """Write a finished run's report again (HTML, markdown, CSV); nothing is generated or scored.
+
+    \b
+    Example:
+      metis-bench report latest
+    """
+    from metis_bench.config import load_config
+    from metis_bench.engine.inspect import find_run, run_store
+    from metis_bench.engine.run import render
+
+    folder = find_run(run_name, load_config(config))
+    index = render(folder, run_store(folder))
+    _print_json({"run": str(folder), "report": str(index)}) if as_json else click.echo(str(index))
+    return 0
+
+
+@cli.command("ls")
+@click.argument("what", type=click.Choice(["suites", "systems", "metrics", "corpora", "runs"]), default="suites")
+@_config
+@_json
+@_debug
+def list_things(what: str, config: str | None, as_json: bool) -> int:
+    """List suites, systems, metrics, corpora or runs.
+
+    \b
+    Example:
+      metis-bench ls systems
+    """
+    from metis_bench import terminal
+    from metis_bench.config import load_config
+    from metis_bench.engine.inspect import listing
+
+    rows = listing(what, load_config(config))
+    _print_json(rows) if as_json else terminal.show_rows(what, rows)
+    return 0
+
+
+@cli.command()
+@_config
+@_json
+@_debug
+def doctor(config: str | None, as_json: bool) -> int:
+    """Check this machine: packages by extra, GPUs, config, corpora, store. Every problem comes with its fix.
+
+    \b
+    Example:
+      metis-bench doctor
+    """
+    from metis_bench import terminal
+    from metis_bench.doctor import examine
+
+    rows = examine(config)
+    _print_json(rows) if as_json else terminal.show_rows("checks", rows)
+    return 5 if any(r["status"] == "missing" for r in rows) else 0
+
+
+def _fail(error: MetisBenchError) -> int:
+    if os.environ.get("METIS_BENCH_DEBUG"):
+        raise error
+    click.echo(f"metis-bench: {error}", err=True)
+    return error.exit_code
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The console script. Never shows a traceback unless --debug is given."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop is as resumable as Ctrl-C
+    try:
+        code = cli.main(args=argv, standalone_mode=False)
+    except MetisBenchError as error:
+        code = _fail(error)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("metis-bench: interrupted", err=True)
+        code = INTERRUPTED
+    except BrokenPipeError:  # the reader of stdout left (| head)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:  # a bug of ours: one line and a code of its own, the rest with --debug
+        if os.environ.get("METIS_BENCH_DEBUG"):
+            raise
+        kind = type(error).__name__
+        click.echo(
+            f"metis-bench: internal error: {kind}: {error}\n  fix: run again with --debug and report it", err=True
+        )
+        code = BROKEN
+    sys.exit(code or 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""Facts of this machine: where corpora lie, where the store is, workers and plug-ins. Never part of a suite.
+
+Looked for in this order: --config FILE, $METIS_BENCH_CONFIG, ./metis-bench.yaml, and metis-bench/metis-bench.yaml in the
+user's config folder. Relative paths are relative to the file. Example:
+
+    corpora:
+      root: /data/speech            # a folder with dns2020/, seedtts/, ... in it
+      dns2020: /data/DNS-Challenge  # or one corpus by name
+    store: /scratch/metis-store
+    workers: 8
+    devices: ["0", "1"]             # GPUs for systems that use one; default: all that are visible
+    plugins: [my_systems.py]        # Python files that register systems or metrics
+    timeout_s: 900
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from metis_bench.errors import MissingPrerequisite, SuiteError, nearest
+from metis_bench.suite import documents
+
+FILE_NAME = "metis-bench.yaml"
+KEYS = ("corpora", "store", "runs", "workers", "devices", "plugins", "timeout_s")
+
+
+def home() -> Path:
+    """Where generated corpora and the default store live: $METIS_BENCH_HOME, else the user's cache folder."""
+    base = os.environ.get("METIS_BENCH_HOME")
+    if base:
+        return Path(base).expanduser().resolve()
+    return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "metis-bench"
+
+
+def _cpu_count() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS
+        return os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Config:
+    """This machine. All paths are absolute."""
+
+    file: Path | None = None
+    corpora: dict[str, Path] = field(default_factory=dict)
+    store: Path = field(default_factory=lambda: home() / "store")
+    runs: Path = field(default_factory=lambda: Path.cwd() / "runs")
+    workers: int = field(default_factory=_cpu_count)
+    devices: tuple[str, ...] | None = None
+    plugins: tuple[str, ...] = ()
+    timeout_s: float = 900.0
+
+    @property
+    def cache(self) -> Path:
+        """Where generated corpora are kept."""
+        return home() / "corpora"
+
+    def corpus_root(self, type_name: str, default_folder: str | None, how_to_get: str) -> Path | None:
+        """Where a corpus lies here: by name, else its folder under corpora.root. None for generated corpora."""
+        if type_name in self.corpora:
+            return self.corpora[type_name]
+        common = self.corpora.get("root")
+        if common is not None and default_folder is not None and (common / default_folder).is_dir():
+            return common / default_folder
+        if default_folder is None:
+            return None
+        looked = f"{common / default_folder} does not exist" if common else "no corpora.root is set"
+        name_it = f"name its folder in {FILE_NAME}:  corpora: {{{type_name}: /path/to/it}}"
+        raise MissingPrerequisite(
+            f"the corpus '{type_name}' is not on this machine ({looked}, and no corpora.{type_name})",
+            fix=f"{how_to_get}\n       then {name_it}" if how_to_get else name_it,
+        )
+
+    def gpus(self) -> tuple[str, ...]:
+        """GPU ids that workers may be bound to."""
+        if self.devices is not None:
+            return self.devices
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        if visible is not None:
+            return tuple(x for x in visible.split(",") if x.strip() and x.strip() != "-1")
+        if shutil.which("nvidia-smi") is None:
+            return ()
+        try:
+            listed = subprocess.run(
+                ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=False
+            ).stdout
+        except (OSError, subprocess.TimeoutExpired):
+            return ()
+        return tuple(str(i) for i, line in enumerate(listed.splitlines()) if line.startswith("GPU "))
+
+
+def find_config(explicit: str | None) -> Path | None:
+    """The config file that applies, or None. Raises SuiteError when an explicitly named one is missing."""
+    named = explicit or os.environ.get("METIS_BENCH_CONFIG")
+    if named:
+        path = Path(named).expanduser()
+        if not path.is_file():
+            raise SuiteError("the config file does not exist", where=path)
+        return path
+    user = Path(os.environ.get("XDG_CONFIG_HOME", "~/.config")).expanduser() / "metis-bench" / FILE_NAME
+    return next((p for p in (Path(FILE_NAME), user) if p.is_file()), None)
+
+
+def load_config(explicit: str | None = None, *, store: str | None = None, workers: int | None = None) -> Config:
+    """Read the machine's config; flags win over the file. Raises SuiteError with file:line."""
+    path = find_config(explicit)
+    values: dict[str, Any] = {}
+    if path is not None:
+        values = _parse(documents.read(path), path)
+    if store is not None:
+        values["store"] = Path(store).expanduser().resolve()
+    if workers is not None:
+        values["workers"] = workers
+    config = Config(file=path, **values)
+    load_plugins(config.plugins)
+    return config
+
+
+def _parse(doc: documents.Document, path: Path) -> dict[str, Any]:
+    base = path.resolve().parent
+    out: dict[str, Any] = {}
+    for key, value in doc.data.items():
+        if key not in KEYS:
+            raise doc.error((key,), f"unknown key '{key}'{nearest(key, KEYS)}")
+        out[key] = _value(doc, key, value, base)
+    return out
+
+
+def _value(doc: documents.Document, key: str, value: Any, base: Path) -> Any:
+    def absolute(text: Any, path: documents.KeyPath) -> Path:
+        if not isinstance(text, str):
+            raise doc.error(path, f"{'.'.join(map(str, path))} must be a folder")
+        return (base / Path(text).expanduser()).resolve()
+
+    if key == "corpora":
+        if not isinstance(value, dict):
+            raise doc.error((key,), "corpora must map corpus names to folders")
+        return {name: absolute(text, (key, name)) for name, text in value.items()}
+    if key in ("store", "runs"):
+        return absolute(value, (key,))
+    if key in ("devices", "plugins"):
+        if not isinstance(value, list):
+            raise doc.error((key,), f"{key} must be a list")
+        if key == "devices":
+            return tuple(str(v) for v in value)
+        return tuple(str(absolute(v, (key, i))) if str(v).endswith(".py") else str(v) for i, v in enumerate(value))
+    good = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    if not good or (key == "workers" and not isinstance(value, int)):
+        raise doc.error((key,), f"{key} must be a positive {'whole number' if key == 'workers' else 'number'}")
+    return value
+
+
+def load_plugins(plugins: tuple[str, ...]) -> None:
+    """Import plug-ins: a .py file's path, or a module name. They register systems, metrics and corpora."""
+    for name in plugins:
+        if not name.endswith(".py"):
+            try:
+                importlib.import_module(name)
+            except ImportError as error:
+                raise MissingPrerequisite(f"plug-in '{name}' cannot be imported: {error}") from None
+            continue
+        path = Path(name)
+        module_name = f"metis_bench_plugin_{path.stem}"
+        if module_name in sys.modules:
+            continue
+        if not path.is_file():
+            raise MissingPrerequisite(f"plug-in file not found: {path}")
+        spec = importlib.util.spec_from_file_location(module_name, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = module
+        spec.loader.exec_module(module)

@@ -1,0 +1,91 @@
+"""`metis-bench doctor`: what this machine can do, and one fix for everything it cannot."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+from importlib import metadata
+from typing import Any
+
+from metis_bench import provenance
+from metis_bench.config import Config, load_config
+from metis_bench.corpora.base import corpora
+from metis_bench.errors import MissingPrerequisite
+
+SKIPPED_EXTRAS = {"dev"}
+
+
+def examine(config_file: str | None) -> list[dict[str, Any]]:
+    """Rows {check, status: ok|missing|optional, detail, fix}. Raises SuiteError for a broken config."""
+    config = load_config(config_file)
+    rows = [_row("python", "ok", f"{platform.python_version()} ({sys.executable})")]
+    rows += _packages()
+    rows.append(_row("config", "ok", str(config.file or "none found: defaults")))
+    rows += [_store(config), _gpus(config)]
+    rows += [_corpus(name, config) for name in corpora.names()]
+    return rows
+
+
+def _row(check: str, status: str, detail: str, fix: str | None = None) -> dict[str, Any]:
+    return {"check": check, "status": status, "detail": detail, "fix": fix}
+
+
+def _requirements() -> dict[str, list[str]]:
+    """Distribution names by extra ('core' for none), as the installed package declares them."""
+    out: dict[str, list[str]] = {"core": []}
+    for line in metadata.requires("metis-bench") or []:
+        name = re.split(r"[\s<>=!~;\[]", line, maxsplit=1)[0]
+        extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)", line)
+        out.setdefault(extra.group(1) if extra else "core", []).append(name)
+    return out
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _packages() -> list[dict[str, Any]]:
+    rows = []
+    for extra, names in _requirements().items():
+        if extra in SKIPPED_EXTRAS:
+            continue
+        missing = [n for n in names if not _installed(n)]
+        what = "metis-bench" if extra == "core" else f"metis-bench[{extra}]"
+        if not missing:
+            rows.append(_row(f"packages: {extra}", "ok", f"{len(names)} of {len(names)} installed"))
+        else:
+            status = "missing" if extra == "core" else "optional"
+            rows.append(_row(f"packages: {extra}", status, f"missing: {', '.join(missing)}", f'pip install "{what}"'))
+    return rows
+
+
+def _store(config: Config) -> dict[str, Any]:
+    folder = config.store
+    while not folder.exists():
+        folder = folder.parent
+    if os.access(folder, os.W_OK):
+        return _row("store", "ok", str(config.store))
+    return _row("store", "missing", f"{config.store} cannot be written", "set 'store' in metis-bench.yaml")
+
+
+def _gpus(config: Config) -> dict[str, Any]:
+    names = provenance.hardware()["gpus"]
+    count = len(config.gpus())
+    return _row("gpus", "ok", f"{count} usable ({names})" if count else f"none; {config.workers} CPU workers")
+
+
+def _corpus(name: str, config: Config) -> dict[str, Any]:
+    cls = corpora.get(name)
+    try:
+        root = config.corpus_root(name, cls.default_folder, cls.how_to_get)
+    except MissingPrerequisite as error:
+        return _row(f"corpus: {name}", "optional", error.message, error.fix)
+    if root is not None and not root.is_dir():
+        return _row(f"corpus: {name}", "missing", f"{root} is not a folder", "correct it in metis-bench.yaml")
+    return _row(f"corpus: {name}", "ok", "needs no root" if root is None else str(root))

@@ -1,0 +1,257 @@
+"""Stage 1: make every planned output that the store does not hold yet.
+
+Rows with the same key (a deterministic system under another name, the same item in two sets) are made once.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metis_bench import audio
+from metis_bench.audio import Audio
+from metis_bench.config import Config, load_plugins
+from metis_bench.engine.local import Crash, LocalExecutor, Task
+from metis_bench.engine.memory import peak_mb, reset_peak
+from metis_bench.engine.store import Store
+from metis_bench.errors import ItemError, MetisBenchError
+from metis_bench.hashing import JSON, sha256_bytes
+from metis_bench.provenance import hardware
+from metis_bench.suite.plan import AUDIO_FIELDS, Plan, PlannedItem, Row
+from metis_bench.suite.schema import Suite, SystemSpec
+from metis_bench.systems.base import Request, System, systems
+
+MAX_OUTPUT_S = 1800.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """One generation as a worker receives it: input files with the content hashes the key was made of."""
+
+    key: str
+    item: str
+    task: str
+    language: str
+    seed: int
+    texts: Mapping[str, str | None]
+    files: Mapping[str, tuple[str, str]]  # field -> (path, sha256)
+
+
+@dataclass(frozen=True)
+class WorkerInit:
+    """What a generation worker is built from: plain data only, so that plug-ins load before anything unpickles."""
+
+    plugins: tuple[str, ...]
+    system: str
+    params: Mapping[str, Any]
+    store: str
+
+
+class GenerateHandler:
+    """Lives in the worker: one system, loaded once; every output is stored before it is reported."""
+
+    def __init__(self, init: WorkerInit) -> None:
+        load_plugins(init.plugins)
+        cls = systems.get(init.system)
+        self.system: System = cls(cls.params_type.model_validate(init.params))
+        self.store = Store(Path(init.store))
+        self.hardware = hardware(gpus=self.system.uses_gpu)
+        self.broken: str | None = None
+        self.warm = False
+
+    def run(self, job: Job, start: int) -> Iterator[dict[str, Any]]:
+        """One step: generate, validate, store. A failure is a result with its reason."""
+        assert start == 0
+        try:
+            self._set_up(job)
+            yield {"record": self._generate(job)}
+        except ItemError as error:
+            yield {"reason": error.message}
+        except MetisBenchError as error:
+            yield {"reason": str(error)}
+        except Exception as error:  # noqa: BLE001 - boundary 1 of 2: whatever a system raises is a failed row
+            traceback.print_exc(file=sys.stderr)
+            yield {"reason": f"{type(error).__name__}: {error}".splitlines()[0][:500]}
+
+    def close(self) -> None:
+        """Let the system free what it took."""
+        self.system.close()
+
+    def _set_up(self, job: Job) -> None:
+        """Load the system once, then run the first item once unmeasured: start-up must not be timed as generation."""
+        if self.broken is not None:
+            raise ItemError(self.broken)
+        if self.warm:
+            return
+        try:
+            self.system.setup()
+        except Exception as error:
+            traceback.print_exc(file=sys.stderr)
+            self.broken = f"the system cannot be loaded: {error}"
+            raise ItemError(self.broken) from error
+        self.warm = True
+        self.system.generate(self._request(job))
+
+    def _request(self, job: Job) -> Request:
+        inputs = {name: read_input(Path(path), sha256) for name, (path, sha256) in job.files.items()}
+        return Request(
+            id=job.item,
+            task=job.task,  # type: ignore[arg-type]  # a Task, checked by the suite
+            language=job.language,
+            seed=job.seed,
+            text=job.texts.get("text"),
+            prompt_text=job.texts.get("prompt_text"),
+            prompt=inputs.get("prompt"),
+            source=inputs.get("source"),
+            reference=inputs.get("reference"),
+        )
+
+    def _generate(self, job: Job) -> dict[str, JSON]:
+        request = self._request(job)
+        reset_peak()
+        started = time.perf_counter()
+        output = self.system.generate(request)
+        wall = time.perf_counter() - started
+        peak = peak_mb()
+        clipped = check_output(output)
+        data = audio.encode_wav(output)
+        record: dict[str, JSON] = {
+            "audio": {
+                "sha256": self.store.put_audio(data),
+                "bytes": len(data),
+                "rate": output.rate,
+                "seconds": output.seconds,
+                "over_full_scale": clipped,
+            },
+            "wall_s": wall,
+            "peak_mb": peak,
+            "hardware": self.hardware,
+        }
+        self.store.put("generation", job.key, record)
+        return record
+
+
+def read_input(path: Path, sha256: str) -> Audio:
+    """Decode an input file to mono; refuse one that changed since the plan (its key would be a lie)."""
+    data = audio.read_bytes(path)
+    if sha256_bytes(data) != sha256:
+        raise ItemError(f"the input file changed while the run was going on: {path}")
+    samples, info = audio.decode(data, path)
+    return Audio(audio.to_mono(samples), info.rate)
+
+
+def check_output(output: Audio) -> int:
+    """Refuse what cannot be speech audio; returns the number of samples beyond full scale. Raises ItemError."""
+    samples = output.samples
+    if not isinstance(samples, np.ndarray) or samples.ndim != 1 or samples.dtype != np.float32:
+        kind = getattr(samples, "dtype", type(samples).__name__)
+        raise ItemError(f"the system returned {kind} of shape {np.shape(samples)}; expected mono (T,) float32")
+    if len(samples) == 0:
+        raise ItemError("the system returned no samples")
+    if not np.isfinite(samples).all():
+        raise ItemError("the system returned NaN or infinite samples")
+    if not audio.MIN_RATE <= output.rate <= audio.MAX_RATE:
+        raise ItemError(f"the system returned a sample rate of {output.rate} Hz")
+    if output.seconds > MAX_OUTPUT_S:
+        raise ItemError(f"the system returned {output.seconds:.0f} s of audio (limit {MAX_OUTPUT_S:.0f} s)")
+    return int(np.count_nonzero(np.abs(samples) > 1.0))
+
+
+Progress = Callable[[str, int, int], None]  # what, done, total
+
+
+def generate(suite: Suite, plan: Plan, store: Store, config: Config, progress: Progress) -> dict[str, str]:
+    """Run what is missing, system by system. Returns the reason of every key that failed (failures are not kept)."""
+    failures: dict[str, str] = {}
+    for spec in suite.systems:
+        jobs = pending(spec, plan, store)
+        if not jobs:
+            continue
+        cls = systems.get(spec.type)
+        gpus = config.gpus() if cls.uses_gpu else ()
+        init = WorkerInit(config.plugins, spec.type, spec.params.model_dump(), str(store.root))
+        workers = min(config.workers, len(jobs))
+        progress(spec.name, 0, len(jobs))
+        with LocalExecutor(
+            "metis_bench.engine.generate:GenerateHandler",
+            init,
+            workers,
+            timeout_s=config.timeout_s,
+            gpus=gpus[: len(jobs)],
+        ) as pool:
+            for done, (task, _, result) in enumerate(pool.run([Task(j) for j in jobs]), start=1):
+                progress(spec.name, done, len(jobs))
+                if isinstance(result, Crash):
+                    failures[task.payload.key] = result.reason
+                elif "reason" in result:
+                    failures[task.payload.key] = result["reason"]
+    return failures
+
+
+def pending(spec: SystemSpec, plan: Plan, store: Store) -> list[Job]:
+    """The jobs of one system that the store cannot answer, longest first (evens out the end), each key once."""
+    jobs: dict[str, tuple[float, Job]] = {}
+    for row in plan.rows:
+        if (
+            row.system == spec.name
+            and row.key is not None
+            and row.key not in jobs
+            and store.generation(row.key) is None
+        ):
+            planned = plan.items[row.set_id, row.item_id]
+            jobs[row.key] = (planned.seconds, _job(row, planned, systems.get(spec.type).needs))
+    return [job for _, job in sorted(jobs.values(), key=lambda pair: -pair[0])]
+
+
+def _job(row: Row, planned: PlannedItem, needs: frozenset[str]) -> Job:
+    assert row.key is not None
+    item = planned.item
+    files = {n: planned.audio[n] for n in AUDIO_FIELDS if n in needs}
+    return Job(
+        key=row.key,
+        item=item.id,
+        task=item.task,
+        language=item.language,
+        seed=row.derived_seed,
+        texts={n: getattr(item, n) for n in ("text", "prompt_text") if n in needs},
+        files={n: (str(ref.path), str(ref.sha256)) for n, ref in files.items()},
+    )
+
+
+def records(plan: Plan, store: Store, failures: Mapping[str, str]) -> list[dict[str, JSON]]:
+    """One line of generations.jsonl for every planned row, in plan order."""
+    return [_record(row, store, failures) for row in plan.rows]
+
+
+def _record(row: Row, store: Store, failures: Mapping[str, str]) -> dict[str, JSON]:
+    line: dict[str, JSON] = {
+        "system": row.system,
+        "set": row.set_id,
+        "item": row.item_id,
+        "seed": row.seed,
+        "key": row.key,
+    }
+    found = store.generation(row.key) if row.key is not None else None
+    if found is None:
+        reason = row.problem or (failures.get(row.key) if row.key else None) or "not generated (interrupted)"
+        return {**line, "status": "failed", "reason": reason, "audio": None}
+    return {**line, "status": "ok", "reason": None, **found}
+
+
+def median_rtf(plan: Plan, store: Store, names: Sequence[str]) -> dict[str, float]:
+    """Past real-time factors (wall s / audio s) of each system, from what the store holds of this very plan."""
+    seen: dict[str, list[float]] = {n: [] for n in names}
+    for row in plan.rows:
+        if row.key is not None and len(seen[row.system]) < 50:
+            found = store.generation(row.key)
+            if found is not None:
+                seen[row.system].append(found["wall_s"] / max(found["audio"]["seconds"], 1e-3))
+    return {n: float(np.median(v)) for n, v in seen.items() if v and math.isfinite(float(np.median(v)))}

@@ -1,0 +1,197 @@
+"""The local executor: a few worker processes, one task each at a time.
+
+Unlike concurrent.futures it knows which item a dying worker was at: a crash or a hang costs that step alone. The step
+is blamed, the worker replaced, and the rest of the task goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from typing import IO, Any
+
+from metis_bench.errors import MetisBenchError
+
+SHOWN_STDERR = 400
+START_GRACE_S = 120.0  # a worker's imports and model loading, on top of the first step's time
+
+
+@dataclass
+class Task:
+    """A unit of work: `steps` results are expected for `payload`; `done` counts those that came (or were blamed)."""
+
+    payload: Any
+    steps: int = 1
+    done: int = 0
+
+
+@dataclass(frozen=True)
+class Crash:
+    """Stands in place of a step's result when the worker died or hung in it."""
+
+    reason: str
+
+
+@dataclass
+class _Worker:
+    process: subprocess.Popen[bytes]
+    pipe: Connection
+    log: IO[bytes]
+    env: dict[str, str]
+    task: Task | None = None
+    deadline: float = 0.0
+    ready: bool = False  # its handler is built
+
+    def last_words(self) -> str:
+        """The end of what it wrote to stderr."""
+        self.log.seek(0)
+        lines = [x.strip() for x in self.log.read().decode(errors="replace").splitlines() if x.strip()]
+        return " | ".join(lines[-3:])[-SHOWN_STDERR:]
+
+    def kill(self) -> None:
+        with suppress(OSError):
+            self.process.kill()
+        self.process.wait()
+        self.pipe.close()
+        self.log.close()
+
+
+class LocalExecutor:
+    """Use as a context manager; `run` may be called several times."""
+
+    def __init__(
+        self,
+        factory: str,
+        init: Any,
+        workers: int,
+        *,
+        timeout_s: float,
+        gpus: Sequence[str] = (),
+        threads: int | None = None,
+    ) -> None:
+        """`factory`: 'module:callable' building the handler from `init` in each worker.
+
+        gpus: one worker is started for each, bound to it; `workers` then does not count. threads: per worker, for BLAS
+        and OpenMP; default is the cores shared out evenly.
+        """
+        self._factory, self._init, self._timeout = factory, init, timeout_s
+        self._envs: list[dict[str, str]] = [{"CUDA_VISIBLE_DEVICES": g} for g in gpus] or [{} for _ in range(workers)]
+        share = threads or max(1, (os.cpu_count() or 1) // len(self._envs))
+        for env in self._envs:
+            env.update({name: str(share) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")})
+        self._workers: list[_Worker] = []
+
+    def __enter__(self) -> LocalExecutor:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for worker in self._workers:
+            if exc[0] is None and worker.task is None:
+                with suppress(OSError):
+                    worker.pipe.send(None)
+                    worker.process.wait(timeout=5)
+            worker.kill()
+        self._workers.clear()
+
+    def _start(self, env: dict[str, str]) -> _Worker:
+        ours, theirs = Pipe()
+        log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
+        with theirs:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "metis_bench.engine.worker", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,  # libraries that print must not spoil --json
+                stderr=log,
+                env={**os.environ, **env},
+            )
+        worker = _Worker(process, ours, log, env)
+        with suppress(OSError):  # died at once: noticed at the first task
+            ours.send((self._factory, self._init))
+        return worker
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, int, Any]]:
+        """Yield (task, step, result or Crash) as they come, each step of each task exactly once.
+
+        Raises MetisBenchError when workers cannot even start.
+        """
+        waiting = deque(tasks)
+        busy = sum(w.task is not None for w in self._workers)
+        while waiting or busy:
+            self._assign(waiting)
+            yield from self._collect(waiting)
+            busy = sum(w.task is not None for w in self._workers)
+
+    def _assign(self, waiting: deque[Task]) -> None:
+        idle = [w for w in self._workers if w.task is None]
+        while waiting:
+            if idle:
+                worker = idle.pop()
+            elif len(self._workers) < len(self._envs):
+                worker = self._start(self._envs[len(self._workers)])
+                self._workers.append(worker)
+            else:
+                return
+            worker.task = task = waiting.popleft()
+            worker.deadline = time.monotonic() + self._timeout + (0 if worker.ready else START_GRACE_S)
+            with suppress(OSError):  # a dead worker is noticed in _collect
+                worker.pipe.send((task.payload, task.done))
+
+    def _collect(self, waiting: deque[Task]) -> Iterator[tuple[Task, int, Any]]:
+        now = time.monotonic()
+        busy = [w for w in self._workers if w.task is not None]
+        patience = max(0.0, min((w.deadline for w in busy), default=now) - now)
+        ready = wait([w.pipe for w in busy], timeout=patience)
+        for worker in busy:
+            task = worker.task
+            assert task is not None
+            if worker.pipe in ready:
+                yield from self._receive(worker, task, waiting)
+            elif time.monotonic() > worker.deadline:
+                yield from self._blame(worker, task, f"timed out after {self._timeout:g} s", waiting)
+
+    def _receive(self, worker: _Worker, task: Task, waiting: deque[Task]) -> Iterator[tuple[Task, int, Any]]:
+        try:
+            kind, result = worker.pipe.recv()
+        except (EOFError, OSError):
+            code = worker.process.wait()
+            how = f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+            words = worker.last_words()
+            yield from self._blame(worker, task, f"the worker died ({how}){': ' + words if words else ''}", waiting)
+            return
+        worker.deadline = time.monotonic() + self._timeout
+        if kind == "ready":
+            worker.ready = True
+            return
+        if kind == "done":
+            worker.task = None
+            if task.done < task.steps:  # a handler that yields too little must not lose rows
+                yield from self._skip_rest(task, "the worker returned no result")
+            return
+        step, task.done = task.done, task.done + 1
+        yield task, step, result
+
+    def _skip_rest(self, task: Task, reason: str) -> Iterator[tuple[Task, int, Any]]:
+        while task.done < task.steps:
+            task.done += 1
+            yield task, task.done - 1, Crash(reason)
+
+    def _blame(self, worker: _Worker, task: Task, reason: str, waiting: deque[Task]) -> Iterator[tuple[Task, int, Any]]:
+        if not worker.ready:
+            raise MetisBenchError(f"a worker process cannot start: {reason}")
+        index = self._workers.index(worker)
+        worker.kill()
+        self._workers[index] = self._start(worker.env)
+        step, task.done = task.done, task.done + 1
+        if task.done < task.steps:
+            waiting.appendleft(task)
+        yield task, step, Crash(reason)

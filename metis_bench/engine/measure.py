@@ -1,0 +1,302 @@
+"""Stage 2: score every generated output with every applicable metric; features and scores come from the store first."""
+
+from __future__ import annotations
+
+import math
+import sys
+import traceback
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from metis_bench.audio import Audio, decode, read_bytes, to_mono
+from metis_bench.config import Config, load_plugins
+from metis_bench.engine.generate import Progress
+from metis_bench.engine.local import Crash, LocalExecutor, Task
+from metis_bench.engine.store import Store
+from metis_bench.errors import AudioError, ItemError, MetisBenchError
+from metis_bench.hashing import JSON, sha256_bytes, sha256_json
+from metis_bench.metrics.base import (
+    Clip,
+    Extractor,
+    Metric,
+    MetricContext,
+    Sample,
+    Score,
+    Undefined,
+    metrics,
+)
+from metis_bench.suite.plan import AUDIO_FIELDS, Plan, Row
+from metis_bench.suite.schema import MetricSpec
+
+CLIPS_KEPT = 8  # decoded clips a worker remembers: the metrics of one row come one after another
+
+
+@dataclass(frozen=True)
+class BoundMetric:
+    """A metric built for one corpus, with its signature."""
+
+    index: int
+    corpus: str
+    spec: MetricSpec
+    context: MetricContext
+    metric: Metric
+    signature: Mapping[str, JSON]
+    signature_id: str
+
+
+def bind(specs: Sequence[MetricSpec], contexts: Mapping[str, MetricContext]) -> list[BoundMetric]:
+    """Every metric for every corpus. Signatures hash weights but load no model."""
+    out: list[BoundMetric] = []
+    for corpus, context in contexts.items():
+        for spec in specs:
+            metric = metrics.get(spec.type)(spec.params, context)
+            signature = metric.signature()
+            out.append(BoundMetric(len(out), corpus, spec, context, metric, signature, sha256_json(signature)[:12]))
+    return out
+
+
+@dataclass(frozen=True)
+class ScoreJob:
+    """One output and the metrics it still lacks: (index of the bound metric, score key) a step."""
+
+    item: str
+    task: str
+    language: str
+    text: str | None
+    output: tuple[str, str]  # (path, sha256)
+    inputs: Mapping[str, tuple[str, str]]
+    generation: Mapping[str, Any]
+    steps: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True)
+class ScoreInit:
+    """Plain data a scoring worker is built from: (metric type, params, context) by index."""
+
+    plugins: tuple[str, ...]
+    store: str
+    bound: tuple[tuple[str, Mapping[str, Any], Mapping[str, Any]], ...]
+
+
+class ScoreHandler:
+    """Lives in the worker: metrics are built on first use and kept."""
+
+    def __init__(self, init: ScoreInit) -> None:
+        load_plugins(init.plugins)
+        self.init = init
+        self.store = Store(Path(init.store))
+        self.metrics: dict[int, Metric] = {}
+        self.clips: OrderedDict[tuple[str, int | None], Audio] = OrderedDict()
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def run(self, job: ScoreJob, start: int) -> Iterator[dict[str, Any]]:
+        """One step a metric."""
+        sample = self._sample(job)
+        for index, key in job.steps[start:]:
+            scores, keep = self._score(index, sample)
+            if keep and self._metric(index).keyed:
+                self.store.put("score", key, {"scores": scores})
+            yield {"scores": scores}
+
+    def _metric(self, index: int) -> Metric:
+        if index not in self.metrics:
+            name, params, context = self.init.bound[index]
+            cls = metrics.get(name)
+            self.metrics[index] = cls(cls.params_type.model_validate(params), MetricContext(**context))
+        return self.metrics[index]
+
+    def _score(self, index: int, sample: Sample) -> tuple[dict[str, Any], bool]:
+        """Scores by column, and whether they may be kept: what failed is tried again at the next run."""
+        metric = self._metric(index)
+        columns = [c.id for c in metric.columns]
+        try:
+            scores = metric.score(sample)
+            return {c: check_score(scores.get(c)) for c in columns}, all(s.status != "failed" for s in scores.values())
+        except Undefined as undefined:
+            return {c: asdict(Score("undefined", reason=undefined.message)) for c in columns}, True
+        except ItemError as error:
+            return {c: asdict(Score("failed", reason=error.message)) for c in columns}, False
+        except MetisBenchError as error:
+            return {c: asdict(Score("failed", reason=str(error))) for c in columns}, False
+        except Exception as error:  # noqa: BLE001 - boundary 2 of 2: whatever a metric raises is a failed row
+            traceback.print_exc(file=sys.stderr)
+            reason = f"{type(error).__name__}: {error}".splitlines()[0][:500]
+            return {c: asdict(Score("failed", reason=reason)) for c in columns}, False
+
+    def _sample(self, job: ScoreJob) -> Sample:
+        clips = {name: self._clip(path, sha) for name, (path, sha) in job.inputs.items()}
+        return Sample(
+            item_id=job.item,
+            task=job.task,  # type: ignore[arg-type]  # a Task, checked by the suite
+            language=job.language,
+            output=self._clip(*job.output),
+            text=job.text,
+            reference=clips.get("reference"),
+            prompt=clips.get("prompt"),
+            source=clips.get("source"),
+            generation=job.generation,
+            feature=self._feature,
+        )
+
+    def _clip(self, path: str, sha256: str) -> Clip:
+        return Clip(sha256, partial(self._load, path, sha256))
+
+    def _load(self, path: str, sha256: str, rate: int | None) -> Audio:
+        """Decode once, resample once a rate; the bytes must be those that were hashed."""
+        if (sha256, rate) not in self.clips:
+            if rate is None:
+                data = read_bytes(Path(path))
+                if sha256_bytes(data) != sha256:
+                    raise AudioError(self._altered(Path(path)), where=path)
+                samples, info = decode(data, Path(path))
+                audio = Audio(to_mono(samples), info.rate)
+            else:
+                audio = self._load(path, sha256, None).resampled(rate)
+            self.clips[sha256, rate] = audio
+            while len(self.clips) > CLIPS_KEPT:
+                self.clips.popitem(last=False)
+        self.clips.move_to_end((sha256, rate))
+        return self.clips[sha256, rate]
+
+    def _altered(self, path: Path) -> str:
+        """An output damaged in the store is removed, so that the next run makes it anew; an input is the user's."""
+        if path.is_relative_to(self.store.root):
+            path.unlink(missing_ok=True)
+            return "the stored output was altered on disk; it is removed, run again to make it anew"
+        return "the file's content changed since it was hashed"
+
+    def _feature(self, extractor: Extractor, clip: Clip) -> JSON:
+        """From the store, else extracted and kept; 'undefined' is kept too (the same audio stays undefined)."""
+        key = sha256_json({"extractor": extractor.signature(), "audio": clip.sha256})
+        record = self.store.get("feature", key)
+        if record is None:
+            try:
+                record = {"value": extractor.extract(clip)}
+            except Undefined as reason:
+                record = {"undefined": reason.message}
+            self.store.put("feature", key, record)
+        if "undefined" in record:
+            raise Undefined(record["undefined"])
+        value: JSON = record["value"]
+        return value
+
+
+def check_score(score: Score | None) -> dict[str, JSON]:
+    """A score as JSON; a missing one or NaN is a failure of the metric, never a number."""
+    if score is None:
+        return asdict(Score("failed", reason="the metric returned no value for this column"))
+    if score.status == "ok" and (score.value is None or not math.isfinite(score.value)):
+        return asdict(Score("failed", reason=f"the metric returned {score.value}"))
+    return asdict(score)
+
+
+def measure(
+    plan: Plan,
+    generations: Sequence[Mapping[str, Any]],
+    bound: Sequence[BoundMetric],
+    store: Store,
+    config: Config,
+    progress: Progress,
+) -> dict[tuple[int, int], dict[str, Any]]:
+    """Scores of every (row, applicable metric): {(row index, metric index): {column: score}}."""
+    wanted = _wanted(plan, bound)
+    out: dict[tuple[int, int], dict[str, Any]] = {}
+    waiting: dict[str, list[tuple[int, int]]] = {}  # score key -> who waits for it
+    jobs: dict[int, list[tuple[int, str]]] = {}
+    for row_index, metric_index in wanted:
+        row, one = plan.rows[row_index], bound[metric_index]
+        scores, key = _known(row, one, plan, generations[row_index], store)
+        if scores is not None:
+            out[row_index, metric_index] = scores
+        elif key in waiting:
+            waiting[key].append((row_index, metric_index))
+        else:
+            waiting[key] = [(row_index, metric_index)]
+            jobs.setdefault(row_index, []).append((metric_index, key))
+    tasks = [Task(_job(plan, i, generations[i], steps, store), len(steps)) for i, steps in jobs.items()]
+    for key, scores in _execute(tasks, bound, store, config, progress):
+        for who in waiting[key]:
+            out[who] = scores
+    return out
+
+
+def _wanted(plan: Plan, bound: Sequence[BoundMetric]) -> Iterator[tuple[int, int]]:
+    sets = {s.id: s for s in plan.sets}
+    for row_index, row in enumerate(plan.rows):
+        test_set = sets[row.set_id]
+        for one in bound:
+            if one.corpus == test_set.corpus and one.metric.needs <= test_set.spec.provides:
+                yield row_index, one.index
+
+
+def _failed(one: BoundMetric, reason: str) -> dict[str, Any]:
+    return {c.id: asdict(Score("failed", reason=reason)) for c in one.metric.columns}
+
+
+def _known(
+    row: Row, one: BoundMetric, plan: Plan, generation: Mapping[str, Any], store: Store
+) -> tuple[dict[str, Any] | None, str]:
+    """(scores, key) where they need no computing: a failed generation, unusable references, or a stored score."""
+    if generation["status"] != "ok":
+        return _failed(one, f"no output: {generation['reason']}"), ""
+    planned = plan.items[row.set_id, row.item_id]
+    problem = planned.problem(one.metric.needs)
+    if problem is not None:
+        return _failed(one, problem), ""
+    cause = {
+        "metric": one.signature,
+        "language": planned.item.language,
+        "audio": generation["audio"]["sha256"],
+        "content": planned.content(one.metric.needs),
+    }
+    key = sha256_json(cause)
+    if not one.metric.keyed:  # costs are read off this very generation
+        return None, sha256_json({"cost": key, "generation": row.key})
+    record = store.get("score", key)
+    return (record["scores"] if record is not None and "scores" in record else None), key
+
+
+def _job(plan: Plan, index: int, generation: Mapping[str, Any], steps: list[tuple[int, str]], store: Store) -> ScoreJob:
+    row = plan.rows[index]
+    planned = plan.items[row.set_id, row.item_id]
+    sha256 = generation["audio"]["sha256"]
+    usable = {n: planned.audio[n] for n in AUDIO_FIELDS if n in planned.audio and planned.audio[n].error is None}
+    return ScoreJob(
+        item=row.item_id,
+        task=planned.item.task,
+        language=planned.item.language,
+        text=planned.item.text,
+        output=(str(store.audio_path(sha256)), sha256),
+        inputs={n: (str(r.path), str(r.sha256)) for n, r in usable.items()},
+        generation={
+            "wall_s": generation["wall_s"],
+            "audio_s": generation["audio"]["seconds"],
+            "peak_mb": generation["peak_mb"],
+        },
+        steps=tuple(steps),
+    )
+
+
+def _execute(
+    tasks: list[Task], bound: Sequence[BoundMetric], store: Store, config: Config, progress: Progress
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    if not tasks:
+        return
+    specs = tuple((b.spec.type, b.spec.params.model_dump(), asdict(b.context)) for b in bound)
+    init = ScoreInit(config.plugins, str(store.root), specs)
+    total = sum(t.steps for t in tasks)
+    progress("scores", 0, total)
+    with LocalExecutor(
+        "metis_bench.engine.measure:ScoreHandler", init, min(config.workers, len(tasks)), timeout_s=config.timeout_s
+    ) as pool:
+        for done, (task, step, result) in enumerate(pool.run(tasks), start=1):
+            progress("scores", done, total)
+            index, key = task.payload.steps[step]
+            scores = _failed(bound[index], result.reason) if isinstance(result, Crash) else result["scores"]
+            yield key, scores

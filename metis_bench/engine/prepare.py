@@ -1,0 +1,184 @@
+"""Before anything runs: load corpora, check prerequisites, bind metrics, make the plan. `plan` and `run` share it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from metis_bench.config import Config
+from metis_bench.corpora.base import LoadedCorpus, corpora
+from metis_bench.engine.generate import median_rtf
+from metis_bench.engine.measure import BoundMetric, bind
+from metis_bench.engine.store import Store
+from metis_bench.errors import CorpusError, MissingPrerequisite, SuiteError, nearest
+from metis_bench.hashing import JSON, sha256_json
+from metis_bench.metrics.base import MetricContext
+from metis_bench.suite.plan import Plan, TestSet, make_plan, test_sets
+from metis_bench.suite.schema import CorpusSpec, Suite
+from metis_bench.systems.base import System, fingerprint, systems
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """Something of the suite that cannot run on this machine, and what to do about it."""
+
+    what: str  # system, metric
+    name: str
+    reason: str
+    fix: str | None
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A suite made ready: the plan, its metrics, the identity of every system."""
+
+    suite: Suite
+    plan: Plan
+    bound: tuple[BoundMetric, ...]
+    fingerprints: dict[str, str]
+    blocked: tuple[Blocked, ...]
+
+    @property
+    def id(self) -> str:
+        """sha256 of all that decides the results of this run."""
+        return sha256_json([self.suite.to_json(), self.plan.hash, [b.signature_id for b in self.bound]])
+
+    def require_unblocked(self) -> None:
+        """Raise MissingPrerequisite when a system or metric is blocked; says what can run instead."""
+        if not self.blocked:
+            return
+        lines = [f"{b.what} '{b.name}': {b.reason}" + (f"\n    fix: {b.fix}" if b.fix else "") for b in self.blocked]
+        names = {b.name for b in self.blocked if b.what == "system"}
+        free = [s.name for s in self.suite.systems if s.name not in names]
+        only_systems = len(names) == len(self.blocked)
+        fix = f"or leave them out: --system {','.join(free)}" if free and only_systems else None
+        raise MissingPrerequisite("this suite cannot run here yet:\n  " + "\n  ".join(lines), fix=fix)
+
+
+def load_corpus(spec: CorpusSpec, config: Config) -> LoadedCorpus:
+    """Read one corpus of the suite from where it lies on this machine."""
+    cls = corpora.get(spec.type)
+    root = config.corpus_root(spec.type, cls.default_folder, cls.how_to_get)
+    return cls(spec.params, root, config.cache / spec.type).load()
+
+
+def prepare(suite: Suite, config: Config) -> Prepared:
+    """Load, check, bind, plan. Raises CorpusError, MissingPrerequisite (corpora) or SuiteError."""
+    sets: list[TestSet] = []
+    contexts: dict[str, MetricContext] = {}
+    for spec in suite.corpora:
+        loaded = load_corpus(spec, config)
+        wrong = {i.task for i in loaded.items} - {suite.task}
+        if wrong:
+            raise CorpusError(f"the corpus '{spec.key}' has items for '{wrong.pop()}', the suite is for '{suite.task}'")
+        sets += test_sets(spec.key, loaded, suite.limit)
+        texts = tuple(sorted({i.text for i in loaded.items if i.text}))
+        contexts[spec.key] = MetricContext(suite.task, loaded.items[0].language, texts)
+    fingerprints, blocked = _fingerprints(suite)
+    bound, blocked_metrics = _bind(suite, contexts)
+    classes = {s.name: systems.get(s.type) for s in suite.systems}
+    plan = make_plan(
+        suite,
+        sets,
+        fingerprints,
+        {n: c.needs for n, c in classes.items()},
+        {n: c.deterministic for n, c in classes.items()},
+    )
+    return Prepared(suite, plan, tuple(bound), fingerprints, (*blocked, *blocked_metrics))
+
+
+def _fingerprints(suite: Suite) -> tuple[dict[str, str], list[Blocked]]:
+    out: dict[str, str] = {}
+    blocked: list[Blocked] = []
+    for spec in suite.systems:
+        system: System = systems.get(spec.type)(spec.params)
+        try:
+            system.check()
+            out[spec.name] = fingerprint(system)
+        except MissingPrerequisite as error:
+            out[spec.name] = f"blocked:{spec.name}"
+            blocked.append(Blocked("system", spec.name, error.message, error.fix))
+    return out, blocked
+
+
+def _bind(suite: Suite, contexts: dict[str, MetricContext]) -> tuple[list[BoundMetric], list[Blocked]]:
+    from metis_bench.metrics.base import metrics
+
+    blocked: dict[str, Blocked] = {}
+    for spec in suite.metrics:
+        for context in contexts.values():
+            try:
+                metrics.get(spec.type)(spec.params, context).check()
+            except MissingPrerequisite as error:
+                blocked[spec.type] = Blocked("metric", spec.type, error.message, error.fix)
+    bound = bind([m for m in suite.metrics if m.type not in blocked], contexts)
+    _check_columns(suite, bound, bool(blocked))
+    return bound, list(blocked.values())
+
+
+def _check_columns(suite: Suite, bound: Sequence[BoundMetric], partial: bool) -> None:
+    """Two metrics must not share a column; oracle orders must name existing columns."""
+    first = bound[0].corpus if bound else None
+    ids = [c.id for b in bound if b.corpus == first for c in b.metric.columns]
+    twice = {i for i in ids if ids.count(i) > 1}
+    if twice:
+        raise SuiteError(f"metrics: the column '{sorted(twice)[0]}' is defined twice; remove one of its metrics")
+    for order in suite.oracle_order:
+        if order.column not in ids and not partial:
+            raise SuiteError(
+                f"oracle_order: no metric of the suite has the column '{order.column}'{nearest(order.column, ids)}"
+            )
+
+
+def plan_cells(prepared: Prepared, store: Store, config: Config) -> list[dict[str, JSON]]:
+    """One line a (system, set): rows cached, to run, broken; audio hours and estimated wall seconds; blocked or n/a."""
+    blocked = {b.name: b for b in prepared.blocked if b.what == "system"}
+    rtfs = {
+        **past_rtf(prepared.suite, store),
+        **median_rtf(prepared.plan, store, [s.name for s in prepared.suite.systems]),
+    }
+    out: list[dict[str, JSON]] = []
+    for spec in prepared.suite.systems:
+        for test_set in prepared.plan.sets:
+            line: dict[str, JSON] = {"system": spec.name, "set": test_set.id, "kind": systems.get(spec.type).kind}
+            absent = prepared.plan.not_applicable.get((spec.name, test_set.id))
+            if absent is not None:
+                out.append({**line, "status": "not_applicable", "reason": absent})
+                continue
+            rows = [r for r in prepared.plan.rows if r.system == spec.name and r.set_id == test_set.id]
+            todo = [r for r in rows if r.key is not None and store.generation(r.key) is None]
+            seconds = sum(prepared.plan.items[r.set_id, r.item_id].seconds for r in todo)
+            rtf = rtfs.get(spec.name)
+            line.update(
+                rows=len(rows),
+                cached=sum(r.key is not None for r in rows) - len(todo),
+                to_run=len(todo),
+                broken=sum(r.key is None for r in rows),
+                hours=seconds / 3600,
+                estimate_s=None if rtf is None else seconds * rtf / max(1, min(config.workers, len(todo) or 1)),
+            )
+            stop = blocked.get(spec.name)
+            if stop is not None:
+                line.update(status="blocked", reason=stop.reason, fix=stop.fix)
+            else:
+                line["status"] = "to_run" if todo else "cached"
+            out.append(line)
+    return out
+
+
+def _timing_key(system_type: str) -> str:
+    return sha256_json(["rtf", system_type])
+
+
+def past_rtf(suite: Suite, store: Store) -> dict[str, float]:
+    """The real-time factor each kind of system had the last time it ran with this store."""
+    found = {s.name: store.get("timing", _timing_key(s.type)) for s in suite.systems}
+    return {name: float(record["rtf"]) for name, record in found.items() if record is not None}
+
+
+def keep_rtf(prepared: Prepared, store: Store) -> None:
+    """Remember this run's real-time factors for the next plan's estimate."""
+    measured = median_rtf(prepared.plan, store, [s.name for s in prepared.suite.systems])
+    for spec in prepared.suite.systems:
+        if spec.name in measured:
+            store.put("timing", _timing_key(spec.type), {"rtf": measured[spec.name], "system": spec.type})

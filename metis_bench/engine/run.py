@@ -1,0 +1,126 @@
+"""The straight line: plan -> generate -> measure -> aggregate -> report, each stage writing its file in the run folder.
+
+    RUN/run.json  plan.jsonl  generations.jsonl  scores.jsonl  results.json  report/
+
+The store is the only truth: a run folder can be deleted and made again without generating anything.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from metis_bench import provenance
+from metis_bench.config import Config
+from metis_bench.engine.aggregate import aggregate, score_lines
+from metis_bench.engine.generate import Progress, generate, records
+from metis_bench.engine.measure import measure
+from metis_bench.engine.prepare import Prepared, keep_rtf, prepare
+from metis_bench.engine.store import Store, write_atomic
+from metis_bench.errors import Interrupted, UsageError
+from metis_bench.hashing import JSON
+from metis_bench.suite.schema import Suite
+
+OK, VIOLATED, ITEMS_FAILED = 0, 3, 6
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run."""
+
+    folder: Path
+    report: Path
+    results: Mapping[str, Any]
+
+    @property
+    def exit_code(self) -> int:
+        """0 complete; 3 an oracle order is violated; 6 a row failed, or a ranked system has an undefined score."""
+        if any(c["ok"] is False for c in self.results["oracle_checks"]):
+            return VIOLATED
+        ranked = {s["name"] for s in self.results["systems"] if s["ranked"]}
+        bad = any(f["status"] == "failed" or f["system"] in ranked for f in self.results["failures"])
+        return ITEMS_FAILED if bad else OK
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    """The progress callback that shows nothing."""
+
+
+def run_folder(prepared: Prepared, config: Config, out: Path | None) -> Path:
+    """`out`, or runs/<suite>-<profile>-<hash>. Raises UsageError when `out` holds another run or is a file."""
+    name = "-".join(x for x in (prepared.suite.name, prepared.suite.profile, prepared.id[:8]) if x)
+    folder = out or config.runs / name
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder")
+    header = folder / "run.json"
+    if header.is_file():
+        other = json.loads(header.read_text(encoding="utf-8")).get("id")
+        if other != prepared.id:
+            raise UsageError(f"{folder} holds the results of another run", fix="choose another --out, or delete it")
+    return folder
+
+
+def run(suite: Suite, config: Config, *, out: Path | None = None, progress: Progress = quiet) -> RunResult:
+    """Run a suite to its report; what the store already holds is not done again.
+
+    Raises MissingPrerequisite before anything runs when a system or metric is blocked, Interrupted on Ctrl-C or
+    SIGTERM (running again resumes).
+    """
+    prepared = prepare(suite, config)
+    prepared.require_unblocked()
+    folder = run_folder(prepared, config, out)
+    store = Store(config.store)
+    write_json(folder / "run.json", header(prepared, config))
+    items = (i.to_json() for s in prepared.plan.sets for i in s.items)
+    write_lines(folder / "plan.jsonl", [*items, *(r.to_json() for r in prepared.plan.rows)])
+    try:
+        failures = generate(suite, prepared.plan, store, config, progress)
+        keep_rtf(prepared, store)
+        lines = records(prepared.plan, store, failures)
+        write_lines(folder / "generations.jsonl", lines)
+        scores = measure(prepared.plan, lines, prepared.bound, store, config, progress)
+    except KeyboardInterrupt:
+        write_lines(folder / "generations.jsonl", records(prepared.plan, store, {}))
+        raise Interrupted(
+            f"stopped; everything finished so far is kept ({folder})", fix="run the same command again to resume"
+        ) from None
+    write_lines(folder / "scores.jsonl", score_lines(prepared.plan, prepared.bound, scores))
+    results = aggregate(suite, prepared.plan, prepared.bound, scores, lines, prepared.fingerprints)
+    write_json(folder / "results.json", results)
+    return RunResult(folder, render(folder, store), results)
+
+
+def render(folder: Path, store: Store) -> Path:
+    """(Re-)write RUN/report from the run's files; returns its index.html."""
+    from metis_bench.report import render as render_report
+
+    return render_report(folder, store.audio_path)
+
+
+def header(prepared: Prepared, config: Config) -> dict[str, JSON]:
+    """run.json: the resolved suite and where this was made."""
+    suite = prepared.suite
+    return {
+        "schema": 1,
+        "id": prepared.id,
+        "suite": {k: suite.to_json()[k] for k in ("name", "title", "task", "profile", "description", "limit")},
+        "seeds": list(suite.seeds),
+        "resolved": suite.to_json(),
+        "store": str(config.store),
+        "config": None if config.file is None else str(config.file),
+        "provenance": provenance.collect(),
+    }
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Atomically write indented JSON; NaN is refused."""
+    write_atomic(path, (json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def write_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
+    """Atomically write one JSON object a line; NaN is refused."""
+    text = "".join(json.dumps(x, ensure_ascii=False, allow_nan=False) + "\n" for x in lines)
+    write_atomic(path, text.encode())

@@ -1,0 +1,62 @@
+"""The program of one local worker process: receives tasks over a pipe, sends back one result a step.
+
+Started as `python -m metis_bench.engine.worker FD`, never forked from the parent: no inherited threads, no re-import
+of the user's script, and an environment of its own (CUDA_VISIBLE_DEVICES, thread counts).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import signal
+import sys
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from typing import Any, Protocol
+
+
+class Handler(Protocol):
+    """What a worker runs. Results and payloads must be picklable."""
+
+    def run(self, payload: Any, start: int) -> Iterator[Any]:
+        """Yield one result for every step of the payload, from step `start` on. Must not raise for bad items."""
+
+    def close(self) -> None:
+        """Called before the worker ends normally."""
+
+
+def die_with_parent() -> None:
+    """Linux: be killed when the parent is (kill -9 must leave no orphan that goes on writing)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def build(factory: str, init: Any) -> Handler:
+    """`factory` is 'module:callable', called with `init`."""
+    module, _, name = factory.partition(":")
+    handler: Handler = getattr(importlib.import_module(module), name)(init)
+    return handler
+
+
+def main(fd: int) -> None:
+    """Serve until the parent sends None or goes away."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    die_with_parent()
+    pipe = Connection(fd)
+    try:
+        factory, init = pipe.recv()
+        handler = build(factory, init)
+        pipe.send(("ready", None))
+        while (message := pipe.recv()) is not None:
+            payload, start = message
+            for result in handler.run(payload, start):
+                pipe.send(("step", result))
+            pipe.send(("done", None))
+        handler.close()
+    except (EOFError, BrokenPipeError):  # the parent is gone
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

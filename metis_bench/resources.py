@@ -1,0 +1,22 @@
+"""Where the data folders (`suites`, `reports`) lie: inside an installed wheel, or beside the package in a checkout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from metis_bench.errors import MetisBenchError
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def data_dir(name: str) -> Path:
+    """The shipped data folder `name`. Raises MetisBenchError when neither the wheel nor a checkout has it."""
+    candidates = (PACKAGE / "_data" / name, PACKAGE.parent / name)
+    for folder in candidates:
+        if folder.is_dir():
+            return folder
+    places = " and ".join(str(folder) for folder in candidates)
+    raise MetisBenchError(
+        f"the data folder '{name}' of metis-bench is missing (looked for {places})",
+        fix="reinstall it: pip install --force-reinstall metis-bench",
+    )

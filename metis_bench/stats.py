@@ -1,0 +1,47 @@
+"""Seeded cluster bootstrap of means and ratios (Liu & Peng 2020, arXiv 1912.09508; Bisani & Ney 2004).
+
+Utterances of one speaker (prompt, file) correlate: whole clusters are drawn, never single utterances. Every statistic
+of one test set shares its draws, so differences between systems are paired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metis_bench.hashing import derive_seed
+
+F64 = NDArray[np.float64]
+
+BLOCK = 1 << 24  # weights held at a time
+
+
+def draws(clusters: int, resamples: int, seed: int, name: str) -> NDArray[np.int16]:
+    """(resamples, clusters) counts: how often each cluster is drawn. Depends on the arguments only."""
+    rng = np.random.default_rng(derive_seed(seed, "bootstrap", name))
+    out = np.empty((resamples, clusters), dtype=np.int16)
+    step = max(1, BLOCK // max(clusters, 1))
+    for start in range(0, resamples, step):
+        n = min(step, resamples - start)
+        out[start : start + n] = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=n)
+    return out
+
+
+def interval(
+    numerators: Sequence[float], denominators: Sequence[float], weights: NDArray[np.int16], level: float
+) -> tuple[float, float] | None:
+    """Percentile interval of sum(numerators) / sum(denominators) over clusters.
+
+    numerators, denominators: one entry a cluster, in the order of `weights`' columns (a mean: sums and counts).
+    None with fewer than two clusters that hold anything: there is nothing to resample.
+    """
+    num, den = np.asarray(numerators, dtype=np.float64), np.asarray(denominators, dtype=np.float64)
+    if np.count_nonzero(den) < 2:
+        return None
+    top: F64 = weights @ num
+    bottom: F64 = weights @ den
+    filled = bottom > 0  # a draw may hit only clusters without any score
+    low, high = np.quantile(top[filled] / bottom[filled], [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)

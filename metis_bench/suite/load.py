@@ -1,0 +1,286 @@
+"""From a suite file to a `Suite`: include, extends, profiles, --set, and errors with file:line and the nearest name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from metis_bench.corpora.base import Params, corpora
+from metis_bench.errors import SuiteError, nearest
+from metis_bench.metrics.base import metrics
+from metis_bench.resources import data_dir
+from metis_bench.suite import documents
+from metis_bench.suite.documents import Document, KeyPath, overlay
+from metis_bench.suite.schema import (
+    FILE_KEYS,
+    CorpusSpec,
+    MetricSpec,
+    OracleOrder,
+    OverlayModel,
+    Stats,
+    StatsModel,
+    Suite,
+    SuiteModel,
+    SystemSpec,
+)
+from metis_bench.systems.base import systems
+
+DEFAULT_PROFILE = "mini"
+SHOWN_ERRORS = 6
+
+
+def find_suite(name: str) -> Path:
+    """A path, or a shipped suite by name or path ('tts', 'suites/tts.yaml'). Raises SuiteError with the nearest."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = data_dir("suites")
+    relative = Path(*path.parts[1:]) if path.parts and path.parts[0] == "suites" else path
+    for candidate in (shipped / relative, shipped / f"{relative}.yaml"):
+        if candidate.is_file() and candidate.resolve().is_relative_to(shipped.resolve()):
+            return candidate
+    names = [f"suites/{p.relative_to(shipped).as_posix()}" for p in shipped_suites()]
+    raise SuiteError(f"no suite '{name}' here or among the shipped ones{nearest(name, names)}")
+
+
+def shipped_suites() -> list[Path]:
+    """The suite files that come with the package (protocol fragments excluded)."""
+    return sorted(p for p in data_dir("suites").rglob("*.yaml") if not any(x.startswith("_") for x in p.parts))
+
+
+def load_document(path: Path, chain: tuple[Path, ...] = ()) -> Document:
+    """A suite file with everything it includes and extends applied. Raises SuiteError; cycles are named."""
+    here = path.resolve()
+    if here in chain:
+        loop = " -> ".join(p.name for p in (*chain[chain.index(here) :], here))
+        raise SuiteError(f"include/extends cycle: {loop}", where=path)
+    own = documents.read(path)
+    merged = Document()
+    for target, place in _targets(own, path):
+        try:
+            merged = overlay(merged, load_document(target, (*chain, here)))
+        except SuiteError as error:
+            if error.where == target and error.message == "no such file":
+                raise SuiteError(f"no such file: {target}", where=path, line=place) from None
+            raise
+    stripped = Document({k: v for k, v in own.data.items() if k not in FILE_KEYS}, own.places)
+    return overlay(merged, stripped)
+
+
+def _targets(doc: Document, path: Path) -> list[tuple[Path, int | None]]:
+    """Files to lay under this one, base first: `extends`, then each `include`."""
+    out: list[tuple[Path, int | None]] = []
+    for key in reversed(FILE_KEYS):
+        value = doc.data.get(key, [])
+        names = [value] if isinstance(value, str) and key == "extends" else value
+        if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+            raise doc.error((key,), f"'{key}' must be {'a file name' if key == 'extends' else 'a list of file names'}")
+        place = doc.place((key,))
+        out += [(path.parent / n, place.line if place else None) for n in names]
+    return out
+
+
+def load_suite(
+    path: str | Path,
+    profile: str | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    only_systems: Sequence[str] = (),
+    only_corpora: Sequence[str] = (),
+    limit: int | None = None,
+) -> Suite:
+    """Read, resolve and check a suite.
+
+    profile:      a name under `profiles`; None takes 'mini' where the suite has one
+    overrides:    'a.b=value' assignments (YAML values), applied after the profile
+    only_systems: keep these systems (in this order); a registered one the suite does not list is added
+    only_corpora: keep these corpora;  limit: first N items of each subset
+    Raises SuiteError with file:line, and the nearest valid value for every unknown name.
+    """
+    file = find_suite(str(path))
+    whole = load_document(file)
+    profiles = _profiles(whole)
+    if profile is None:
+        profile = DEFAULT_PROFILE if DEFAULT_PROFILE in profiles else None
+    elif profile not in profiles:
+        raise SuiteError(f"no profile '{profile}'{nearest(profile, profiles)}", where=file)
+    for other in profiles:  # a typo in a profile that is not run today is still a typo
+        if other != profile:
+            _resolve(_with_profile(whole, other), other, None)
+    doc = _with_profile(whole, profile)
+    for assignment in overrides:
+        doc = documents.set_value(doc, assignment)
+    return _select(_resolve(doc, profile, limit), only_systems, only_corpora)
+
+
+def _profiles(doc: Document) -> dict[str, Any]:
+    profiles = doc.data.get("profiles") or {}
+    if not isinstance(profiles, dict):
+        raise doc.error(("profiles",), "'profiles' must map names to overlays")
+    for name, body in profiles.items():
+        if body is not None and not isinstance(body, dict):
+            raise doc.error(("profiles", name), "a profile must be a mapping of keys to values")
+        _validate(OverlayModel, Document(body or {}, doc.places), ("profiles", name))
+    return profiles
+
+
+def _with_profile(doc: Document, profile: str | None) -> Document:
+    if profile is None:
+        return doc
+    prefix = ("profiles", profile)
+    places = {p[2:]: v for p, v in doc.places.items() if p[:2] == prefix and len(p) > 2}
+    return overlay(doc, Document(doc.data["profiles"][profile] or {}, places))
+
+
+def _validate(model: type[Any], doc: Document, prefix: KeyPath) -> Any:
+    try:
+        return model.model_validate(doc.data)
+    except ValidationError as error:
+        raise _explain(error, model, doc, prefix) from None
+
+
+def _explain(error: ValidationError, model: type[BaseModel], doc: Document, prefix: KeyPath) -> SuiteError:
+    """The first error becomes the message with its file:line; the next few follow, one a line."""
+    messages: list[tuple[KeyPath, str]] = []
+    for detail in error.errors():
+        loc = tuple(x for x in detail["loc"] if x != "[key]" and not str(x).startswith(("dict[", "function")))
+        path = (*prefix, *loc)
+        if detail["type"] == "extra_forbidden":
+            valid = [*model.model_fields, *(FILE_KEYS if not loc[:-1] and not prefix else ())]
+            text = f"unknown key '{loc[-1]}'{nearest(str(loc[-1]), valid) if len(loc) == 1 else ''}"
+        else:
+            text = f"{'.'.join(map(str, loc)) or 'suite'}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+        if (path, text) not in messages:
+            messages.append((path, text))
+    rest = []
+    for path, text in messages[1:SHOWN_ERRORS]:
+        place = doc.place(path)
+        rest.append(f"\n  also {place.file}:{place.line}: {text}" if place else f"\n  also {text}")
+    return doc.error(messages[0][0], messages[0][1] + "".join(rest))
+
+
+def _params(cls: type[Any], raw: Any, doc: Document, path: KeyPath) -> Params:
+    """Validate a corpus', system's or metric's own parameters at their place in the file."""
+    if not isinstance(raw or {}, dict):
+        raise doc.error(path, f"parameters of '{path[-1]}' must be a mapping")
+    result: Params = _validate(cls.params_type, Document(raw or {}, doc.places), path)
+    return result
+
+
+def _entry(entry: Any, index: int, key: str, doc: Document) -> tuple[str, dict[str, Any], KeyPath]:
+    """A list entry `name` or `{name: {params}}`: (name, params, place of the params)."""
+    if isinstance(entry, str):
+        return entry, {}, (key, index)
+    if len(entry) != 1:
+        raise doc.error((key, index), f"an entry of '{key}' is a name, or one name with its parameters")
+    ((name, raw),) = entry.items()
+    return name, dict(raw or {}), (key, index, name)
+
+
+def _resolve(doc: Document, profile: str | None, limit: int | None) -> Suite:
+    model: SuiteModel = _validate(SuiteModel, doc, ())
+    protocol = dict(model.protocol)
+    for name in protocol:
+        _registered(metrics, name, doc, ("protocol", name))
+    orders = tuple(
+        OracleOrder(o.column, o.better, o.worse, tuple(o.sets) if o.sets else None) for o in model.oracle_order
+    )
+    if len(set(model.seeds)) != len(model.seeds):
+        raise doc.error(("seeds",), "seeds: the same seed stands twice")
+    stats: StatsModel = model.stats
+    return Suite(
+        name=model.name,
+        title=model.title or model.name,
+        description=model.description,
+        task=model.task,
+        profile=profile,
+        corpora=tuple(_corpus(key, raw, doc) for key, raw in model.corpora.items()),
+        systems=_unique([_system(e, i, model.task, doc) for i, e in enumerate(model.systems)], doc),
+        metrics=tuple(_metric(e, i, protocol, model.task, doc) for i, e in enumerate(model.metrics)),
+        seeds=tuple(model.seeds),
+        oracle_order=orders,
+        stats=Stats(stats.resamples, stats.level, stats.seed),
+        limit=limit,
+    )
+
+
+def _registered(registry: Any, name: str, doc: Document, path: KeyPath) -> Any:
+    try:
+        return registry.get(name)
+    except SuiteError as error:
+        raise doc.error(path, error.message) from None
+
+
+def _corpus(key: str, raw: dict[str, Any], doc: Document) -> CorpusSpec:
+    path = ("corpora", key)
+    name = raw.get("corpus", key)
+    cls = _registered(corpora, str(name), doc, (*path, "corpus"))
+    rest = {k: v for k, v in raw.items() if k != "corpus"}
+    return CorpusSpec(key, str(name), _params(cls, rest, doc, path))
+
+
+def _system(entry: Any, index: int, task: str, doc: Document) -> SystemSpec:
+    name, raw, path = _entry(entry, index, "systems", doc)
+    type_name = str(raw.pop("system", name))
+    cls = _registered(systems, type_name, doc, (*path, "system"))
+    if task not in cls.tasks:
+        can = ", ".join(sorted(cls.tasks))
+        raise doc.error(path, f"system '{name}' does not do the task '{task}' (it does: {can})")
+    return SystemSpec(name, type_name, _params(cls, raw, doc, path))
+
+
+def _unique(specs: list[SystemSpec], doc: Document) -> tuple[SystemSpec, ...]:
+    seen: set[str] = set()
+    for i, spec in enumerate(specs):
+        if spec.name in seen:
+            raise doc.error(("systems", i), f"the system name '{spec.name}' stands twice")
+        seen.add(spec.name)
+    return tuple(specs)
+
+
+def _metric(entry: Any, index: int, protocol: dict[str, Any], task: str, doc: Document) -> MetricSpec:
+    name, raw, path = _entry(entry, index, "metrics", doc)
+    type_name = str(raw.pop("metric", name))
+    cls = _registered(metrics, type_name, doc, path)
+    if task not in cls.tasks:
+        raise doc.error(path, f"metric '{name}' is not defined for the task '{task}'")
+    merged = {**protocol.get(type_name, {}), **raw}
+    places = Document(merged, {**doc.places})
+    for key in set(protocol.get(type_name, {})) - set(raw):  # errors point at the protocol line that set the value
+        place = doc.place(("protocol", type_name, key))
+        here = (*path, key)
+        if place:
+            places.places[here] = place
+    return MetricSpec(type_name, _params(cls, merged, places, path))
+
+
+def _select(suite: Suite, only_systems: Sequence[str], only_corpora: Sequence[str]) -> Suite:
+    from dataclasses import replace
+
+    if only_corpora:
+        known = {c.key: c for c in suite.corpora}
+        for key in only_corpora:
+            if key not in known:
+                raise SuiteError(f"--corpus: the suite has no corpus '{key}'{nearest(key, known)}")
+        suite = replace(suite, corpora=tuple(known[k] for k in dict.fromkeys(only_corpora)))
+    if only_systems:
+        listed = {s.name: s for s in suite.systems}
+        chosen = [listed.get(n) or _added(n, suite) for n in dict.fromkeys(only_systems)]
+        suite = replace(suite, systems=tuple(chosen))
+    return suite
+
+
+def _added(name: str, suite: Suite) -> SystemSpec:
+    """A registered system the suite does not list, with its default parameters."""
+    listed = {s.name for s in suite.systems}
+    able = {n for n, cls in systems.items() if suite.task in cls.tasks}
+    if name not in able:
+        raise SuiteError(f"--system: no system '{name}' for the task '{suite.task}'{nearest(name, listed | able)}")
+    try:
+        return SystemSpec(name, name, systems.get(name).params_type.model_validate({}))
+    except ValidationError as error:
+        missing = ", ".join(str(e["loc"][0]) for e in error.errors())
+        raise SuiteError(f"--system: '{name}' needs parameters ({missing}): list it in the suite") from None

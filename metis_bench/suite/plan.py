@@ -1,0 +1,246 @@
+"""The plan: every (system, item, seed), decided before anything runs. It is the denominator of every later number."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from metis_bench import audio
+from metis_bench.corpora.base import Field, Item, LoadedCorpus, Subset
+from metis_bench.errors import AudioError, CorpusError
+from metis_bench.hashing import JSON, derive_seed, sha256_file, sha256_json
+from metis_bench.suite.schema import Suite, SystemSpec
+
+AUDIO_FIELDS: tuple[Literal["prompt", "source", "reference"], ...] = ("prompt", "source", "reference")
+CHARACTERS_PER_SECOND = 15.0  # of read English; only for the estimate of text-only items
+
+Fingerprints: TypeAlias = Mapping[str, str]  # system name -> fingerprint
+
+
+@dataclass(frozen=True)
+class AudioRef:
+    """An input file as the plan found it: identified by content, or by the reason it cannot be used."""
+
+    path: Path
+    sha256: str | None = None
+    info: audio.AudioInfo | None = None
+    error: str | None = None
+
+    def to_json(self) -> dict[str, JSON]:
+        """For plan.jsonl."""
+        if self.info is None:
+            return {"path": str(self.path), "error": self.error}
+        return {"path": str(self.path), "sha256": self.sha256, "seconds": self.info.seconds, **self.info.to_json()}
+
+
+@dataclass(frozen=True)
+class PlannedItem:
+    """An item of one test set, its audio inspected."""
+
+    set_id: str
+    item: Item
+    audio: Mapping[str, AudioRef]
+
+    @property
+    def seconds(self) -> float:
+        """About how long the output will be."""
+        for name in ("reference", "source"):
+            ref = self.audio.get(name)
+            if ref is not None and ref.info is not None:
+                return ref.info.seconds
+        return len(self.item.text or "") / CHARACTERS_PER_SECOND
+
+    def problem(self, needs: Iterable[str]) -> str | None:
+        """Why the fields in `needs` cannot all be had, or None."""
+        for name in sorted(needs):
+            ref = self.audio.get(name)
+            if ref is not None and ref.error is not None:
+                return f"{name}: {ref.error}"
+            if ref is None and not getattr(self.item, name):
+                return f"the item has no {name}"
+        return None
+
+    def content(self, needs: Iterable[str]) -> dict[str, JSON]:
+        """What the fields in `needs` hold, by content: the item's part of a key."""
+        return {n: self.audio[n].sha256 if n in self.audio else getattr(self.item, n) for n in sorted(needs)}
+
+    def to_json(self) -> dict[str, JSON]:
+        """For plan.jsonl."""
+        i = self.item
+        return {
+            "type": "item",
+            "set": self.set_id,
+            "item": i.id,
+            "task": i.task,
+            "language": i.language,
+            "text": i.text,
+            "prompt_text": i.prompt_text,
+            "cluster": i.cluster,
+            "meta": dict(i.meta),
+            "audio": {k: v.to_json() for k, v in self.audio.items()},
+        }
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """One subset of one corpus: a table of the report."""
+
+    id: str
+    corpus: str
+    subset: str
+    spec: Subset
+    items: tuple[PlannedItem, ...]
+    total: int  # before --limit
+    list_hash: str
+    licence: str
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One output to be made. `key` None: its inputs cannot be used, `problem` says why."""
+
+    system: str
+    set_id: str
+    item_id: str
+    seed: int
+    derived_seed: int
+    key: str | None
+    problem: str | None = None
+
+    def to_json(self) -> dict[str, JSON]:
+        """For plan.jsonl."""
+        out: dict[str, JSON] = {"type": "row", "system": self.system, "set": self.set_id, "item": self.item_id}
+        out.update(seed=self.seed, derived_seed=self.derived_seed, key=self.key)
+        return out if self.problem is None else {**out, "problem": self.problem}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Sets, rows in a stable order, and which (system, set) pairs make no sense, with the reason."""
+
+    sets: tuple[TestSet, ...]
+    rows: tuple[Row, ...]
+    not_applicable: Mapping[tuple[str, str], str]
+    items: Mapping[tuple[str, str], PlannedItem] = field(repr=False, default_factory=dict)
+
+    @property
+    def hash(self) -> str:
+        """sha256 of all rows with their keys: equal plans give equal results."""
+        return sha256_json([[s.id, s.list_hash] for s in self.sets] + [r.to_json() for r in self.rows])
+
+
+def inspect(path: Path) -> AudioRef:
+    """Hash and probe one input file; never raises."""
+    try:
+        info = audio.probe(path)
+        return AudioRef(path, sha256_file(path), info)
+    except AudioError as error:
+        return AudioRef(path, error=error.message)
+    except OSError as error:
+        return AudioRef(path, error=f"cannot read the audio file ({error.strerror})")
+
+
+def test_sets(key: str, corpus: LoadedCorpus, limit: int | None) -> tuple[TestSet, ...]:
+    """Inspect a loaded corpus' audio and cut it into test sets. Raises CorpusError for an empty or ambiguous one."""
+    groups: dict[str, list[Item]] = defaultdict(list)
+    for item in corpus.items:
+        groups[item.subset].append(item)
+    if not corpus.items:
+        raise CorpusError(f"the corpus '{key}' has no items")
+    seen: dict[Path, AudioRef] = {}
+    out = []
+    for subset, items in groups.items():
+        name = f"{key}/{subset}" if subset else key
+        if len({i.id for i in items}) != len(items):
+            raise CorpusError(f"'{name}' has the same item id twice")
+        planned = tuple(_planned(name, i, seen) for i in items[:limit])
+        out.append(
+            TestSet(
+                id=name,
+                corpus=key,
+                subset=subset,
+                spec=corpus.subsets[subset],
+                items=planned,
+                total=len(items),
+                list_hash=sha256_json([[p.item.id, p.item.text, p.content(p.audio)] for p in planned]),
+                licence=corpus.licence,
+                warnings=_set_warnings(
+                    name, len(items), limit, corpus.warnings if subset == next(iter(groups)) else ()
+                ),
+            )
+        )
+    return tuple(out)
+
+
+def _planned(set_id: str, item: Item, seen: dict[Path, AudioRef]) -> PlannedItem:
+    refs: dict[str, AudioRef] = {}
+    for name in AUDIO_FIELDS:
+        path = getattr(item, name)
+        if path is not None:
+            if path not in seen:
+                seen[path] = inspect(path)
+            refs[name] = seen[path]
+    return PlannedItem(set_id, item, refs)
+
+
+def _set_warnings(name: str, total: int, limit: int | None, warnings: tuple[str, ...]) -> tuple[str, ...]:
+    if limit is not None and limit < total:
+        return (*warnings, f"{name}: only the first {limit} of {total} items (--limit); not comparable with full runs")
+    return warnings
+
+
+def make_plan(
+    suite: Suite,
+    sets: Sequence[TestSet],
+    fingerprints: Fingerprints,
+    needs: Mapping[str, frozenset[Field]],
+    deterministic: Mapping[str, bool],
+) -> Plan:
+    """Pure: every (system, item, seed) of the suite, with its generation key.
+
+    fingerprints, needs, deterministic: by system name. A deterministic system is planned for the first seed only.
+    A system whose needed fields a set does not provide is not applicable there; an item that lacks one is a failed row.
+    """
+    rows: list[Row] = []
+    not_applicable: dict[tuple[str, str], str] = {}
+    for spec in suite.systems:
+        for test_set in sets:
+            missing = sorted(needs[spec.name] - test_set.spec.provides)
+            if missing:
+                not_applicable[spec.name, test_set.id] = f"the set has no {', no '.join(missing)}"
+                continue
+            seeds = suite.seeds[:1] if deterministic[spec.name] else suite.seeds
+            for planned in test_set.items:
+                for seed in seeds:
+                    rows.append(_row(spec, planned, seed, fingerprints[spec.name], needs, deterministic))
+    items = {(s.id, p.item.id): p for s in sets for p in s.items}
+    return Plan(tuple(sets), tuple(rows), not_applicable, items)
+
+
+def _row(
+    spec: SystemSpec,
+    planned: PlannedItem,
+    seed: int,
+    fingerprint: str,
+    needs: Mapping[str, frozenset[Field]],
+    deterministic: Mapping[str, bool],
+) -> Row:
+    item = planned.item
+    derived = derive_seed(seed, item.id)
+    problem = planned.problem(needs[spec.name])
+    key: str | None = None
+    if problem is None:
+        cause: dict[str, Any] = {
+            "system": fingerprint,
+            "task": item.task,
+            "language": item.language,
+            "item": item.id,
+            "content": planned.content(needs[spec.name]),
+            "seed": None if deterministic[spec.name] else derived,
+        }
+        key = sha256_json(cause)
+    return Row(spec.name, planned.set_id, item.id, seed, derived, key, problem)

@@ -1,0 +1,212 @@
+"""What the commands show a person: tables on stdout, progress on stderr."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from metis_bench.engine.generate import Progress as ProgressCallback
+from metis_bench.engine.prepare import Prepared
+from metis_bench.engine.run import RunResult
+
+out = Console()
+err = Console(stderr=True)
+
+
+@contextmanager
+def progress() -> Iterator[ProgressCallback]:
+    """A callback (what, done, total) that draws one bar a system and one for the scores, on stderr."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err) as bars:
+        tasks: dict[str, Any] = {}
+
+        def update(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(escape(what), total=total)
+            bars.update(tasks[what], completed=done)
+
+        yield update
+
+
+def number(value: float | None, decimals: int) -> str:
+    """A value with its column's decimals, or a dash."""
+    return "–" if value is None else f"{value:.{decimals}f}"
+
+
+def show_results(result: RunResult) -> None:
+    """Leaderboards of the headline columns, checks and failures, then where the report is."""
+    data = result.results
+    cells = {(c["set"], c["system"], c["column"]): c for c in data["cells"]}
+    shown = [c for c in data["columns"] if c["headline"]]
+    for test_set in data["sets"]:
+        table = Table(title=f"{test_set['id']}  ({test_set['items']} items)", title_justify="left")
+        table.add_column("system", no_wrap=True)
+        table.add_column("kind")
+        for column in shown:
+            arrow = "↑" if column["direction"] == "higher" else "↓"
+            table.add_column(f"{escape(column['label'])} {arrow}", justify="right")
+        for system in data["systems"]:
+            row = [_cell(cells.get((test_set["id"], system["name"], c["id"])), c) for c in shown]
+            if any(x != "n/a" for x in row):
+                table.add_row(escape(system["name"]), system["kind"], *row)
+        out.print(table)
+    for warning in data["warnings"]:
+        out.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
+    _show_checks(data["oracle_checks"])
+    _show_failures(data["failures"])
+    out.print(f"report: {result.report}", soft_wrap=True, highlight=False, markup=False)
+
+
+def _cell(cell: Mapping[str, Any] | None, column: Mapping[str, Any]) -> str:
+    if cell is None or cell["status"] == "not_applicable":
+        return "n/a"
+    text = number(cell["value"], column["decimals"])
+    return text if cell["n"] == cell["N"] else f"{text} ({cell['n']}/{cell['N']})"
+
+
+def _show_checks(checks: Sequence[Mapping[str, Any]]) -> None:
+    done = [c for c in checks if c["ok"] is not None]
+    for c in done:
+        if not c["ok"]:
+            text = (
+                f"{c['set']}: {c['better']} ({c['better_value']:.4g}) must beat {c['worse']} ({c['worse_value']:.4g})"
+            )
+            out.print(f"[red]oracle order violated:[/] {escape(c['column'])} on {escape(text)}", soft_wrap=True)
+    if done:
+        out.print(f"oracle order: {sum(c['ok'] for c in done)} of {len(done)} checks hold")
+
+
+def _show_failures(failures: Sequence[Mapping[str, Any]], limit: int = 10) -> None:
+    for f in failures[:limit]:
+        what = f"{f['system']} {f['set']} {f['item']} seed {f['seed']} {f['column'] or 'generation'}"
+        out.print(f"[red]{f['status']}:[/] {escape(what)}: {escape(str(f['reason']))}", soft_wrap=True)
+    if len(failures) > limit:
+        out.print(f"... and {len(failures) - limit} more; all of them are in the report")
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds for people: '42 s', '3.1 min', '2.5 h'."""
+    if seconds is None:
+        return "unknown"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def show_plan(prepared: Prepared, cells: Sequence[Mapping[str, Any]]) -> None:
+    """One line a (system, set), then what is blocked and how to unblock it."""
+    table = Table(title=f"plan of {prepared.suite.name} {prepared.suite.profile or ''}", title_justify="left")
+    for name in ("system", "set", "state", "cached", "to run", "audio h", "estimate"):
+        table.add_column(
+            name, justify="left" if name in ("system", "set", "state") else "right", no_wrap=name != "state"
+        )
+    for c in cells:
+        if c["status"] == "not_applicable":
+            table.add_row(c["system"], c["set"], f"n/a: {escape(c['reason'])}", "", "", "", "")
+            continue
+        state = {"cached": "cached", "to_run": "to run", "blocked": "[red]blocked[/]"}[c["status"]]
+        if c["broken"]:
+            state += f", [red]{c['broken']} broken inputs[/]"
+        estimate = duration(c["estimate_s"]) if c["to_run"] else ""
+        table.add_row(c["system"], c["set"], state, str(c["cached"]), str(c["to_run"]), f"{c['hours']:.3f}", estimate)
+    out.print(table)
+    todo = sum(c.get("to_run", 0) for c in cells)
+    hours = sum(c.get("hours", 0.0) for c in cells)
+    known = [c["estimate_s"] for c in cells if c.get("to_run") and c["estimate_s"] is not None]
+    unknown = sum(1 for c in cells if c.get("to_run") and c["estimate_s"] is None)
+    tail = f", {unknown} cells never timed" if unknown else ""
+    out.print(
+        f"{len(prepared.plan.rows)} rows, {todo} to run ({hours:.3f} h of audio), about {duration(sum(known))}{tail}"
+    )
+    for w in (w for s in prepared.plan.sets for w in s.warnings):
+        out.print(f"[yellow]warning:[/] {escape(w)}", soft_wrap=True)
+    for b in prepared.blocked:
+        out.print(f"[red]blocked {b.what} '{escape(b.name)}':[/] {escape(b.reason)}", soft_wrap=True)
+        if b.fix:
+            out.print(f"  fix: {b.fix}", markup=False, soft_wrap=True)
+
+
+def show_corpora(report: Mapping[str, Any]) -> None:
+    """Counts and problems of each set."""
+    table = Table(title="corpora", title_justify="left")
+    for name in ("set", "items", "official", "audio files", "hours", "problems"):
+        table.add_column(name, justify="left" if name == "set" else "right")
+    for s in report["sets"]:
+        official = "–" if s["official_count"] is None else str(s["official_count"])
+        row = (str(s["items"]), official, str(s["files"]), f"{s['hours']:.3f}", str(len(s["problems"])))
+        table.add_row(s["id"], *row)
+    out.print(table)
+    for s in report["sets"]:
+        for w in s["warnings"]:
+            out.print(f"[yellow]warning:[/] {escape(w)}", soft_wrap=True)
+        for p in s["problems"]:
+            out.print(f"[red]problem:[/] {escape(p)}", soft_wrap=True)
+
+
+def show_item(record: Mapping[str, Any]) -> None:
+    """Texts, inputs, then every output with its scores; word alignments where there are any."""
+    item = record["item"]
+    out.print(f"[bold]{escape(item['set'])}  {escape(item['item'])}[/]  (cluster {escape(item['cluster'])})")
+    for name in ("text", "prompt_text"):
+        if item.get(name):
+            out.print(f"{name}: {escape(item[name])}", soft_wrap=True)
+    for name, a in item["audio"].items():
+        facts = (
+            a.get("error")
+            or f"{a['seconds']:.2f} s, {a['rate']} Hz, {a['channels']} ch, {a['container']} {a['subtype']}"
+        )
+        out.print(f"{name}: {escape(a['path'])} ({escape(str(facts))})", soft_wrap=True)
+    for output in record["outputs"]:
+        out.print(f"\n[bold]{escape(output['system'])}[/] seed {output['seed']}: {output['status']}")
+        if output["reason"]:
+            out.print(f"  [red]{escape(output['reason'])}[/]", soft_wrap=True)
+        if output["path"]:
+            out.print(f"  {escape(output['path'])}", soft_wrap=True)
+        for s in output["scores"]:
+            value = number(s["value"], 4) if s["status"] == "ok" else f"{s['status']}: {s['reason']}"
+            out.print(f"  {s['column']:<28} {escape(value)}", soft_wrap=True)
+            if "hypothesis" in s["detail"]:
+                out.print(f"    reference:  {escape(s['detail']['reference'])}", soft_wrap=True)
+                out.print(f"    hypothesis: {escape(s['detail']['hypothesis'])}", soft_wrap=True)
+                out.print(f"    alignment:  {_alignment(s['detail'].get('alignment', []))}", soft_wrap=True)
+
+
+def _alignment(ops: Sequence[Sequence[Any]]) -> str:
+    """Equal words plain; [-deleted-], {+inserted+} and [-wrong-]{+said+} as in wdiff."""
+    words: list[str] = []
+    for op, reference, hypothesis in ops:
+        ref, hyp = escape(_words(reference)), escape(_words(hypothesis))
+        if op == "equal":
+            words.append(ref)
+            continue
+        words.append((f"[red]\\[-{ref}-][/]" if ref else "") + (f"[green]{{+{hyp}+}}[/]" if hyp else ""))
+    return " ".join(words)
+
+
+def _words(value: Any) -> str:
+    return value if isinstance(value, str) else " ".join(map(str, value))
+
+
+def show_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A plain table of equal dicts."""
+    if not rows:
+        out.print(f"no {title}")
+        return
+    table = Table(title=title, title_justify="left")
+    for name in rows[0]:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(escape("" if v is None else str(v)) for v in row.values()))
+    out.print(table)

@@ -1,0 +1,92 @@
+"""The executor: every step of every task exactly once, whatever the workers do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from metis_bench.engine.local import Crash, LocalExecutor, Task
+from metis_bench.errors import MetisBenchError
+
+HANDLER = f"{__name__}:Handler"
+
+
+class Handler:
+    """Echoes its steps; some words make it misbehave."""
+
+    def __init__(self, init: Any) -> None:
+        if init == "cannot start":
+            raise RuntimeError("no model")
+        self.init = init
+
+    def run(self, payload: list[str], start: int) -> Iterator[Any]:
+        for word in payload[start:]:
+            if word == "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if word == "sleep":
+                time.sleep(60)
+            if word == "stop short":
+                return
+            if word == "env":
+                yield os.environ.get("CUDA_VISIBLE_DEVICES")
+                continue
+            print("noise on stdout")
+            yield (self.init, word)
+
+    def close(self) -> None:
+        pass
+
+
+def run(tasks: list[Task], **options: Any) -> dict[tuple[int, int], Any]:
+    arguments: dict[str, Any] = {"workers": 2, "timeout_s": 10, **options}
+    with LocalExecutor(HANDLER, "hello", **arguments) as pool:
+        seen = [([t is x for x in tasks].index(True), step, result) for t, step, result in pool.run(tasks)]
+    assert len({s[:2] for s in seen}) == len(seen), "a step came twice"
+    return {(t, s): r for t, s, r in seen}
+
+
+def test_all_steps_once() -> None:
+    results = run([Task([f"{i}", "x"], 2) for i in range(5)])
+    assert results == {(i, s): ("hello", w) for i in range(5) for s, w in enumerate([f"{i}", "x"])}
+
+
+def test_a_dying_worker_costs_one_step(capfd: pytest.CaptureFixture[str]) -> None:
+    results = run([Task(["a", "die", "b"], 3), Task(["c"], 1)])
+    assert results[0, 0] == ("hello", "a")
+    assert isinstance(results[0, 1], Crash)
+    assert "killed by signal 9" in results[0, 1].reason
+    assert results[0, 2] == ("hello", "b")
+    assert results[1, 0] == ("hello", "c")
+    assert capfd.readouterr().out == "", "a worker's prints must not reach stdout"
+
+
+def test_a_hanging_worker_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metis_bench.engine.local.START_GRACE_S", 2.0)
+    results = run([Task(["sleep", "after"], 2)], timeout_s=0.5, workers=1)
+    assert results[0, 0] == Crash("timed out after 0.5 s")
+    assert results[0, 1] == ("hello", "after")
+
+
+def test_a_handler_that_stops_short_loses_no_row() -> None:
+    results = run([Task(["a", "stop short", "b"], 3)])
+    assert results[0, 0] == ("hello", "a")
+    assert isinstance(results[0, 1], Crash)
+    assert isinstance(results[0, 2], Crash)
+
+
+def test_one_worker_a_gpu() -> None:
+    results = run([Task(["env"]) for _ in range(6)], gpus=["3", "5"], workers=9)
+    assert set(results.values()) <= {"3", "5"}
+
+
+def test_a_worker_that_cannot_start_is_told_once() -> None:
+    with (
+        pytest.raises(MetisBenchError, match=r"cannot start.*no model"),
+        LocalExecutor(HANDLER, "cannot start", 2, timeout_s=10) as pool,
+    ):
+        list(pool.run([Task(["a"])]))

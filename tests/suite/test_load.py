@@ -1,0 +1,178 @@
+"""Suites: include, extends, profiles, overrides, and errors that say where and what instead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from metis_bench.config import load_plugins
+from metis_bench.errors import SuiteError
+from metis_bench.suite.load import load_suite, shipped_suites
+
+TOYS = str(Path(__file__).parent.parent / "toys.py")
+
+BASE = """\
+name: base
+task: se
+corpora:
+  toy: {corpus: toy}
+systems: [toy-noise, toy-moody]
+metrics: [toy-level]
+profiles:
+  mini:
+    corpora: {small: {corpus: toy, count: 2}}
+  other:
+    seeds: [4]
+"""
+
+
+@pytest.fixture(autouse=True)
+def toys() -> None:
+    load_plugins((TOYS,))
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_mini_is_the_default_profile(tmp_path: Path) -> None:
+    suite = load_suite(write(tmp_path, "s.yaml", BASE))
+    assert suite.profile == "mini"
+    assert [(c.key, c.params.model_dump()["count"]) for c in suite.corpora] == [("small", 2)]
+    other = load_suite(tmp_path / "s.yaml", "other")
+    assert [c.key for c in other.corpora] == ["toy"]
+    assert other.seeds == (4,)
+
+
+def test_extends_and_include_lie_below(tmp_path: Path) -> None:
+    write(tmp_path, "base.yaml", BASE)
+    write(tmp_path, "_protocols/p.yaml", "protocol:\n  toy-level: {scale: 2.0}\n")
+    variant = write(
+        tmp_path,
+        "variant.yaml",
+        "extends: base.yaml\ninclude: [_protocols/p.yaml]\nname: variant\n"
+        "systems:\n  - loud: {system: toy-noise, level: 0.5}\nprofiles:\n  mini: {seeds: [9]}\n",
+    )
+    suite = load_suite(variant)
+    assert suite.name == "variant"
+    assert [s.name for s in suite.systems] == ["loud"]
+    assert suite.metrics[0].params.model_dump()["scale"] == 2.0
+    assert suite.seeds == (9,)
+    assert [c.key for c in suite.corpora] == ["small"], "profiles of the same name are merged key by key"
+
+
+def test_overrides_and_selection(tmp_path: Path) -> None:
+    path = write(tmp_path, "s.yaml", BASE)
+    suite = load_suite(path, overrides=["seeds=[1, 2]", "corpora.small.count=3"], only_systems=["toy-moody"], limit=1)
+    assert suite.seeds == (1, 2)
+    assert suite.corpora[0].params.model_dump()["count"] == 3
+    assert [s.name for s in suite.systems] == ["toy-moody"]
+    assert load_suite(path, only_systems=["noisy", "toy-noise"]).systems[0].type == "noisy", "registered, not listed"
+
+
+# what is wrong -> (the text to put in place of a line of BASE, expected line, expected words)
+WRONG = {
+    "unknown key": ("task: se", "task: se\nsystms: [a]", ":3: unknown key 'systms'; did you mean 'systems'?"),
+    "unknown task": ("task: se", "task: sing", ":2: task: "),
+    "no task": ("task: se\n", "", "task: field required"),
+    "unknown corpus": ("{corpus: toy}", "{corpus: toyy}", ":4: unknown corpus 'toyy'; did you mean 'toy'?"),
+    "unknown corpus key": (
+        "{corpus: toy}",
+        "{corpus: toy, cuont: 1}",
+        ":4: unknown key 'cuont'; did you mean 'count'?",
+    ),
+    "bad corpus value": ("{corpus: toy}", "{corpus: toy, count: many}", ":4: count: "),
+    "unknown system": ("toy-noise,", "toy-nose,", ":5: unknown system 'toy-nose'; did you mean 'toy-noise'?"),
+    "system of another task": ("toy-noise,", "mixture,", ":5: system 'mixture' does not do the task 'se'"),
+    "system twice": ("toy-noise,", "toy-moody,", ":5: the system name 'toy-moody' stands twice"),
+    "system not a name": ("toy-noise,", "3,", ":5: systems.0"),
+    "system with two names": ("toy-noise,", "{a: {}, b: {}},", ":5: an entry of 'systems' is a name"),
+    "missing parameter": ("toy-noise,", "toy-gain,", ":5: checkpoint: field required"),
+    "unknown metric": ("[toy-level]", "[toy-lvl]", ":6: unknown metric 'toy-lvl'; did you mean 'toy-level'?"),
+    "bad metric value": ("[toy-level]", "[{toy-level: {scale: loud}}]", ":6: scale: "),
+    "no systems": ("[toy-noise, toy-moody]", "[]", ":5: systems: "),
+    "negative seed": ("metrics:", "seeds: [-1]\nmetrics:", ":6: seeds.0: "),
+    "seed twice": ("metrics:", "seeds: [1, 1]\nmetrics:", ":6: seeds: the same seed stands twice"),
+    "bool seed": ("metrics:", "seeds: [true]\nmetrics:", ":6: seeds.0: "),
+    "bad name": ("name: base", "name: ../up", ":1: name: "),
+    "bad profile key": ("    seeds: [4]", "    sedes: [4]", ":11: unknown key 'sedes'; did you mean 'seeds'?"),
+    "profile not a mapping": ("    seeds: [4]", "    - 4", ":10: a profile must be a mapping"),
+    "unknown protocol": ("metrics:", "protocol: {toy-lvel: {}}\nmetrics:", ":6: unknown metric 'toy-lvel'"),
+    "bad oracle order": ("metrics:", "oracle_order: [{column: x, beter: a, worse: b}]\nmetrics:", ":6: "),
+    "list for a mapping": ("  toy: {corpus: toy}", "  - toy", ":3: corpora: "),
+    "include not a list": ("task: se", "task: se\ninclude: a.yaml", ":3: 'include' must be a list"),
+    "include missing": ("task: se", "task: se\ninclude: [no.yaml]", ":3: no such file: "),
+    "extends missing": ("task: se", "task: se\nextends: no.yaml", ":3: no such file: "),
+    "scalar params": ("toy-noise,", "{toy-noise: 3},", ":5: systems.0"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(WRONG))
+def test_errors_say_where_and_what(tmp_path: Path, name: str) -> None:
+    old, new, words = WRONG[name]
+    assert old in BASE
+    path = write(tmp_path, "s.yaml", BASE.replace(old, new, 1))
+    with pytest.raises(SuiteError) as caught:
+        load_suite(path)
+    text = str(caught.value)
+    assert words in text, text
+    assert text.startswith(str(path)), "the message begins with the file"
+    assert len(text.splitlines()) < 20
+
+
+def test_protocol_errors_point_at_the_protocol_file(tmp_path: Path) -> None:
+    write(tmp_path, "p.yaml", "protocol:\n  toy-level:\n    scale: loud\n")
+    path = write(tmp_path, "s.yaml", BASE.replace("task: se", "task: se\ninclude: [p.yaml]"))
+    with pytest.raises(SuiteError, match=r"p\.yaml:3: scale: "):
+        load_suite(path)
+
+
+def test_cycles_are_named(tmp_path: Path) -> None:
+    write(tmp_path, "a.yaml", "extends: b.yaml\n" + BASE)
+    write(tmp_path, "b.yaml", "include: [c.yaml]\n")
+    write(tmp_path, "c.yaml", "include: [a.yaml]\n")
+    with pytest.raises(SuiteError, match=r"cycle: a\.yaml -> b\.yaml -> c\.yaml -> a\.yaml"):
+        load_suite(tmp_path / "a.yaml")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"profile": "mimi"}, "no profile 'mimi'; did you mean 'mini'?"),
+        ({"only_systems": ["toy-nois"]}, "did you mean 'toy-noise'?"),
+        ({"only_systems": ["toy-gain"]}, "needs parameters"),
+        ({"only_corpora": ["smal"]}, "did you mean 'small'?"),
+        ({"overrides": ["sedes=[1]"]}, "--set sedes=[1]: unknown key 'sedes'; did you mean 'seeds'?"),
+        ({"overrides": ["corpora.small.count=x"]}, "--set corpora.small.count=x: "),
+    ],
+)
+def test_bad_arguments(tmp_path: Path, arguments: dict[str, object], words: str) -> None:
+    path = write(tmp_path, "s.yaml", BASE)
+    with pytest.raises(SuiteError) as caught:
+        load_suite(path, **arguments)  # type: ignore[arg-type]
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b"\x00\x01", b"name: [", b"- a\n"])
+def test_files_that_are_no_suites(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_bytes(content)
+    with pytest.raises(SuiteError, match=r"s\.yaml"):
+        load_suite(path)
+
+
+def test_shipped_suites_resolve_in_every_profile() -> None:
+    names = [p.stem for p in shipped_suites()]
+    assert {"se", "tts"} <= set(names)
+    for path in shipped_suites():
+        assert load_suite(path).profile == "mini"
+        assert load_suite(f"suites/{path.name}", "paper").name == path.stem
+
+
+def test_unknown_suite_lists_the_shipped() -> None:
+    with pytest.raises(SuiteError, match=r"did you mean 'suites/se\.yaml'"):
+        load_suite("suites/see.yaml")

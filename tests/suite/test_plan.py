@@ -1,0 +1,101 @@
+"""The plan is pure: same inputs, same rows and keys; content decides identity."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metis_bench.audio import Audio, encode_wav
+from metis_bench.corpora.base import Item, LoadedCorpus, Params, Subset
+from metis_bench.errors import CorpusError
+from metis_bench.suite.plan import Plan, make_plan, test_sets
+from metis_bench.suite.schema import Stats, Suite, SystemSpec
+
+test_sets.__test__ = False  # type: ignore[attr-defined]  # a function of the package, not a test
+
+
+RATE = 16_000
+
+
+def tone(i: int) -> np.ndarray:
+    return np.full(800, (i + 1) / 64, dtype=np.float32)
+
+
+def suite(*systems: str, seeds: tuple[int, ...] = (0, 1), limit: int | None = None) -> Suite:
+    specs = tuple(SystemSpec(n, n, Params()) for n in systems)
+    return Suite("s", "s", "", "se", None, (), specs, (), seeds, (), Stats(100, 0.95, 0), limit)
+
+
+def corpus(folder: Path, count: int = 3) -> LoadedCorpus:
+    items = []
+    for i in range(count):
+        path = folder / f"{i}.wav"
+        path.write_bytes(encode_wav(Audio(tone(i), RATE)))
+        subset = "b" if i == 2 else "a"
+        items.append(Item(f"i{i}", "se", subset, source=path, reference=path if subset == "a" else None, cluster="c"))
+    both, one = frozenset({"source", "reference"}), frozenset({"source"})
+    return LoadedCorpus(tuple(items), {"a": Subset(both, 150), "b": Subset(one)}, "none", ("careful",))  # type: ignore[arg-type]
+
+
+def plan(folder: Path, corpus_: LoadedCorpus | None = None, **options: object) -> Plan:
+    s = suite("x", "oracle", **options)  # type: ignore[arg-type]
+    sets = test_sets("k", corpus_ or corpus(folder), s.limit)
+    needs = {"x": frozenset({"source"}), "oracle": frozenset({"reference"})}
+    return make_plan(s, sets, {"x": "fx", "oracle": "fo"}, needs, {"x": False, "oracle": True})  # type: ignore[arg-type]
+
+
+def test_rows_and_applicability(tmp_path: Path) -> None:
+    p = plan(tmp_path)
+    assert [s.id for s in p.sets] == ["k/a", "k/b"]
+    assert len([r for r in p.rows if r.system == "x"]) == 6, "three items, two seeds"
+    assert len([r for r in p.rows if r.system == "oracle"]) == 2, "deterministic: one seed; nothing in set b"
+    assert p.not_applicable == {("oracle", "k/b"): "the set has no reference"}
+    assert p.sets[0].warnings == ("careful",)
+    assert p.sets[1].warnings == ()
+
+
+def test_same_inputs_same_plan_whatever_the_path(tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    first, second = plan(tmp_path / "one"), plan(tmp_path / "two")
+    assert first.rows == second.rows
+    assert first.hash == second.hash
+
+
+def test_content_changes_keys_and_hash(tmp_path: Path) -> None:
+    before = plan(tmp_path)
+    loaded = corpus(tmp_path)
+    (tmp_path / "0.wav").write_bytes(encode_wav(Audio(tone(7), RATE)))
+    after = plan(tmp_path, loaded)
+    changed = {r.item_id for r, o in zip(after.rows, before.rows, strict=True) if r.key != o.key}
+    assert changed == {"i0"}
+    assert after.sets[0].list_hash != before.sets[0].list_hash
+    assert after.sets[1].list_hash == before.sets[1].list_hash
+    assert after.hash != before.hash
+
+
+def test_a_missing_file_is_a_row_with_its_reason(tmp_path: Path) -> None:
+    loaded = corpus(tmp_path)
+    (tmp_path / "1.wav").unlink()
+    p = plan(tmp_path, loaded)
+    assert len(p.rows) == 8
+    broken = [r for r in p.rows if r.item_id == "i1"]
+    assert all(r.key is None and r.problem for r in broken)
+    assert "cannot read the audio file" in str(broken[0].problem)
+
+
+def test_limit_keeps_the_first_of_each_set_and_says_so(tmp_path: Path) -> None:
+    p = plan(tmp_path, limit=1)
+    assert [len(s.items) for s in p.sets] == [1, 1]
+    assert "only the first 1 of 2 items" in p.sets[0].warnings[-1]
+    assert len(p.sets[1].warnings) == 0
+
+
+def test_empty_and_ambiguous_corpora(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="no items"):
+        test_sets("k", LoadedCorpus((), {}, ""), None)
+    twice = (Item("same", "se"), Item("same", "se"))
+    with pytest.raises(CorpusError, match="same item id twice"):
+        test_sets("k", LoadedCorpus(twice, {"": Subset(frozenset())}, ""), None)

@@ -1,0 +1,51 @@
+"""The bootstrap against what is known of it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from metis_bench.stats import draws, interval
+
+
+def test_draws_are_seeded_named_and_sum_to_the_clusters() -> None:
+    one = draws(7, 500, 0, "set")
+    assert (one == draws(7, 500, 0, "set")).all()
+    assert (one.sum(axis=1) == 7).all()
+    assert (one != draws(7, 500, 0, "other")).any()
+    assert (one != draws(7, 500, 1, "set")).any()
+
+
+def test_interval_of_independent_values_is_the_normal_one() -> None:
+    x = np.random.default_rng(0).normal(3.0, 1.0, 400)
+    low, high = interval(list(x), [1.0] * 400, draws(400, 4000, 0, "n"), 0.95) or (0, 0)
+    half = 1.96 * x.std(ddof=1) / 20
+    assert low == pytest.approx(x.mean() - half, abs=0.02)
+    assert high == pytest.approx(x.mean() + half, abs=0.02)
+
+
+def test_correlated_clusters_widen_it() -> None:
+    speaker = np.repeat(np.random.default_rng(1).normal(0, 1, 20), 20)
+    iid = interval(list(speaker), [1.0] * 400, draws(400, 2000, 0, "i"), 0.95)
+    sums = speaker.reshape(20, 20).sum(axis=1)
+    clustered = interval(list(sums), [20.0] * 20, draws(20, 2000, 0, "c"), 0.95)
+    assert iid is not None
+    assert clustered is not None
+    assert clustered[1] - clustered[0] > 3 * (iid[1] - iid[0])
+
+
+def test_coverage_is_about_what_it_says() -> None:
+    rng = np.random.default_rng(2)
+    weights = draws(60, 800, 0, "cover")
+    hits = 0
+    for _ in range(300):
+        ci = interval(list(rng.normal(0, 1, 60)), [1.0] * 60, weights, 0.9)
+        hits += ci is not None and ci[0] <= 0 <= ci[1]
+    assert 0.83 < hits / 300 < 0.95
+
+
+def test_one_cluster_has_no_interval_and_empty_ones_do_not_count() -> None:
+    assert interval([1.0], [1.0], draws(1, 100, 0, "x"), 0.95) is None
+    assert interval([1.0, 0.0], [1.0, 0.0], draws(2, 100, 0, "x"), 0.95) is None
+    ci = interval([1.0, 3.0, 0.0], [1.0, 1.0, 0.0], draws(3, 1000, 0, "x"), 0.95)
+    assert ci == (1.0, 3.0)
