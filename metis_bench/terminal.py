@@ -65,7 +65,8 @@ def show_results(result: RunResult) -> None:
     for warning in data["warnings"]:
         out.print(f"[yellow]warning:[/] {escape(warning)}", soft_wrap=True)
     _show_checks(data["oracle_checks"])
-    _show_failures(data["failures"])
+    ranked = {s["name"] for s in data["systems"] if s["ranked"]}
+    _show_failures([f for f in data["failures"] if f["status"] == "failed" or f["system"] in ranked])
     out.print(f"report: {result.report}", soft_wrap=True, highlight=False, markup=False)
 
 

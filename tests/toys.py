@@ -1,7 +1,8 @@
 """A plug-in of tiny deterministic things, loaded by tests and by their worker processes: no audio package needed.
 
 Corpus `toy`: `count` tones written into the cache. Systems: `toy-gain` (scales by the number in its checkpoint file, so
-that weights are real bytes), `toy-noise` (seeded), `toy-moody` (fails, crashes or hangs on chosen items). Metric `toy-level`.
+that weights are real bytes), `toy-noise` (seeded), `toy-moody` (fails, crashes or hangs on chosen items).
+Metric `toy-level`: RMS.
 """
 
 from __future__ import annotations

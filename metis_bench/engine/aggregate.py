@@ -309,10 +309,13 @@ def _oracle_checks(
     cells: Sequence[Mapping[str, Any]],
     columns: Mapping[str, tuple[str, Column]],
 ) -> list[dict[str, Any]]:
-    """ok: true, false (violated), or null when one side is not in this run or has no value in this set."""
+    """ok: true, false (violated), or null when one side has no value in this set (not applicable, or all failed)."""
     values = {(c["set"], c["system"], c["column"]): c["value"] for c in cells}
     out: list[dict[str, Any]] = []
+    present = {c["system"] for c in cells}
     for order in orders:
+        if not {order.better, order.worse} <= present:
+            continue  # left out with --system
         higher = columns[order.column][1].direction == "higher"
         for test_set in plan.sets:
             if order.sets is not None and not {test_set.id, test_set.corpus} & set(order.sets):
@@ -329,7 +332,7 @@ def _oracle_checks(
                     "better_value": better,
                     "worse_value": worse,
                     "ok": ok,
-                    "reason": "not both in this run, or not applicable to this set" if ok is None else None,
+                    "reason": "not applicable to this set, or without any score" if ok is None else None,
                 }
             )
     return out

@@ -190,6 +190,12 @@ def _resolve(doc: Document, profile: str | None, limit: int | None) -> Suite:
     )
     if len(set(model.seeds)) != len(model.seeds):
         raise doc.error(("seeds",), "seeds: the same seed stands twice")
+    listed = _unique([_system(e, i, model.task, doc) for i, e in enumerate(model.systems)], doc)
+    names = [s.name for s in listed]
+    for i, order in enumerate(orders):
+        for side, name in (("better", order.better), ("worse", order.worse)):
+            if name not in names:
+                raise doc.error(("oracle_order", i, side), f"the suite has no system '{name}'{nearest(name, names)}")
     stats: StatsModel = model.stats
     return Suite(
         name=model.name,
@@ -198,7 +204,7 @@ def _resolve(doc: Document, profile: str | None, limit: int | None) -> Suite:
         task=model.task,
         profile=profile,
         corpora=tuple(_corpus(key, raw, doc) for key, raw in model.corpora.items()),
-        systems=_unique([_system(e, i, model.task, doc) for i, e in enumerate(model.systems)], doc),
+        systems=listed,
         metrics=tuple(_metric(e, i, protocol, model.task, doc) for i, e in enumerate(model.metrics)),
         seeds=tuple(model.seeds),
         oracle_order=orders,

@@ -56,7 +56,7 @@ def config(house: Path) -> Config:
 @pytest.fixture
 def go(make_suite: Callable[..., Suite], config: Config, monkeypatch: pytest.MonkeyPatch) -> Callable[..., RunResult]:
     """Make a suite and run it; the report is written by its own tests."""
-    monkeypatch.setattr("metis_bench.engine.run.render", lambda folder, store: folder / "report" / "index.html")
+    monkeypatch.setattr("metis_bench.engine.run.render", lambda folder, _: folder / "report" / "index.html")
 
     def run_it(**overrides: Any) -> RunResult:
         return run(make_suite(**overrides), config)

@@ -102,6 +102,11 @@ WRONG = {
     "bad profile key": ("    seeds: [4]", "    sedes: [4]", ":11: unknown key 'sedes'; did you mean 'seeds'?"),
     "profile not a mapping": ("    seeds: [4]", "    - 4", ":10: a profile must be a mapping"),
     "unknown protocol": ("metrics:", "protocol: {toy-lvel: {}}\nmetrics:", ":6: unknown metric 'toy-lvel'"),
+    "oracle order of nobody": (
+        "metrics:",
+        "oracle_order: [{column: x, better: toy-nois, worse: toy-moody}]\nmetrics:",
+        ":6: the suite has no system 'toy-nois'; did you mean 'toy-noise'?",
+    ),
     "bad oracle order": ("metrics:", "oracle_order: [{column: x, beter: a, worse: b}]\nmetrics:", ":6: "),
     "list for a mapping": ("  toy: {corpus: toy}", "  - toy", ":3: corpora: "),
     "include not a list": ("task: se", "task: se\ninclude: a.yaml", ":3: 'include' must be a list"),

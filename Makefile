@@ -1,0 +1,43 @@
+# make demo: install into .venv and run the mini profile of every suite.   make test: lint, types and tests.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+SUITES := $(sort $(wildcard suites/*.yaml))
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test lint types clean
+
+demo: $(VENV)/.demo
+	@for suite in $(SUITES); do \
+	    echo "== metis-bench run $$suite"; $(BIN)/metis-bench run $$suite || exit $$?; \
+	done
+	@echo; echo "Reports (open in a browser):"; ls -d $(CURDIR)/runs/*-mini-*/report/index.html
+
+test: $(VENV)/.test lint types
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.test
+	$(BIN)/mypy
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# torch and setuptools first: packages built from source (pesq, pyworld, webrtcvad) then meet the pinned versions
+$(VENV)/.torch: constraints.txt | $(BIN)/python
+	$(INSTALL) torch setuptools
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.torch pyproject.toml
+	$(INSTALL) -e ".[embedded]"
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.torch pyproject.toml
+	$(INSTALL) -e ".[embedded,dev]"
+	@touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) runs dist
