@@ -37,13 +37,22 @@ def find_suite(name: str) -> Path:
     path = Path(name)
     if path.is_file():
         return path
+    found = _shipped(path)
+    if found is not None:
+        return found
+    shipped = data_dir("suites")
+    names = [f"suites/{p.relative_to(shipped).as_posix()}" for p in shipped_suites()]
+    raise SuiteError(f"no suite '{name}' here or among the shipped ones{nearest(name, names)}")
+
+
+def _shipped(path: Path) -> Path | None:
+    """The shipped file meant by 'tts', 'tts.yaml' or 'suites/tts.yaml'; nothing outside the shipped folder."""
     shipped = data_dir("suites")
     relative = Path(*path.parts[1:]) if path.parts and path.parts[0] == "suites" else path
     for candidate in (shipped / relative, shipped / f"{relative}.yaml"):
         if candidate.is_file() and candidate.resolve().is_relative_to(shipped.resolve()):
             return candidate
-    names = [f"suites/{p.relative_to(shipped).as_posix()}" for p in shipped_suites()]
-    raise SuiteError(f"no suite '{name}' here or among the shipped ones{nearest(name, names)}")
+    return None
 
 
 def shipped_suites() -> list[Path]:
@@ -79,8 +88,14 @@ def _targets(doc: Document, path: Path) -> list[tuple[Path, int | None]]:
         if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
             raise doc.error((key,), f"'{key}' must be {'a file name' if key == 'extends' else 'a list of file names'}")
         place = doc.place((key,))
-        out += [(path.parent / n, place.line if place else None) for n in names]
+        out += [(_beside(path, n), place.line if place else None) for n in names]
     return out
+
+
+def _beside(path: Path, name: str) -> Path:
+    """A file named in another: beside it, else a shipped one ('suites/se.yaml')."""
+    beside = path.parent / name
+    return beside if beside.is_file() or not name.startswith("suites/") else _shipped(Path(name)) or beside
 
 
 def load_suite(

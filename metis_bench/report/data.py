@@ -1,0 +1,338 @@
+"""A finished run folder, read into frozen dataclasses and validated; nothing later touches JSON again.
+
+Unknown keys are ignored (a newer engine may add some), missing ones and NaN are errors that name the file and line.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from metis_bench.errors import MetisBenchError
+from metis_bench.systems.base import Kind
+
+SCHEMA = 1  # of results.json
+RERUN = "a report needs a finished run: run the suite again with the same command, it resumes"
+T = TypeVar("T")
+Facts: TypeAlias = dict[str, Any]  # free-form JSON that is only shown
+RowKey: TypeAlias = tuple[str, str, str, int]  # set, item, system, seed
+
+
+class _Strict:
+    """NaN and infinities are refused wherever a dataclass below is read from JSON."""
+
+    __pydantic_config__ = ConfigDict(allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class Suite(_Strict):
+    """What was run."""
+
+    name: str
+    task: str
+    title: str | None = None
+    profile: str | None = None
+    description: str | None = None
+
+
+@dataclass(frozen=True)
+class System(_Strict):
+    """One row of the leaderboards. Bounds and oracles have `ranked` false."""
+
+    name: str
+    kind: Kind
+    ranked: bool
+    class_name: Annotated[str | None, Field(alias="class")] = None
+    fingerprint: str | None = None
+
+
+@dataclass(frozen=True)
+class TestSet(_Strict):
+    """One test set: `items` were planned, `official_count` is what the official release has."""
+
+    __test__ = False  # not a test class, whatever pytest thinks of its name
+    id: str
+    items: int
+    corpus: str = ""
+    subset: str = ""
+    official_count: int | None = None
+    list_hash: str | None = None
+    licence: str | None = None
+    clusters: int | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def partial(self) -> bool:
+        """Fewer items than the official release: the numbers do not compare with published ones."""
+        return self.official_count is not None and self.items < self.official_count
+
+
+@dataclass(frozen=True)
+class Column(_Strict):
+    """One number a metric reports, as the engine describes it."""
+
+    id: str
+    label: str
+    direction: Literal["higher", "lower"]
+    metric: str = ""
+    decimals: int = 2
+    unit: str = ""
+    headline: bool = False
+    worst: float | None = None
+    aggregate: str = "mean"
+    help: str = ""
+
+
+@dataclass(frozen=True)
+class Cell(_Strict):
+    """The aggregate of one column for one system on one test set: n of N planned rows have a value."""
+
+    set: str
+    system: str
+    column: str
+    status: Literal["complete", "incomplete", "empty", "not_applicable"]
+    n: int
+    N: int
+    value: float | None = None
+    ci: tuple[float, float] | None = None
+    penalised: float | None = None
+    clusters: int | None = None
+    signature: str | None = None
+    rank: int | None = None
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    extra: Facts = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OracleCheck(_Strict):
+    """`better` must beat `worse`; `ok` is None when it could not be checked."""
+
+    set: str
+    column: str
+    better: str
+    worse: str
+    better_value: float | None = None
+    worse_value: float | None = None
+    ok: bool | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Failure(_Strict):
+    """One planned row without an output, or one output without a score."""
+
+    stage: str
+    reason: str
+    system: str | None = None
+    set: str | None = None
+    item: str | None = None
+    seed: int | None = None
+    column: str | None = None
+
+
+@dataclass(frozen=True)
+class InputAudio(_Strict):
+    """An input file of an item as the plan saw it; `error` says why it could not be read."""
+
+    path: str
+    sha256: str | None = None
+    rate: int | None = None
+    channels: int | None = None
+    seconds: float | None = None
+    container: str | None = None
+    subtype: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Item(_Strict):
+    """One trial of a test set."""
+
+    set: str
+    item: str
+    language: str = ""
+    text: str | None = None
+    prompt_text: str | None = None
+    cluster: str | None = None
+    audio: Mapping[str, InputAudio | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PlanRow(_Strict):
+    """One planned generation: part of the denominator."""
+
+    system: str
+    set: str
+    item: str
+    seed: int
+
+    @property
+    def key(self) -> RowKey:
+        """What generations and scores of this row are found by."""
+        return (self.set, self.item, self.system, self.seed)
+
+
+@dataclass(frozen=True)
+class OutputAudio(_Strict):
+    """A stored output; `seconds` long at `rate` Hz."""
+
+    sha256: str
+    rate: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Generation(PlanRow):
+    """What became of a planned row."""
+
+    status: Literal["ok", "failed"]
+    reason: str | None = None
+    audio: OutputAudio | None = None
+    wall_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Score(PlanRow):
+    """One column's value of one output, or the reason there is none."""
+
+    column: str
+    status: Literal["ok", "undefined", "failed"]
+    value: float | None = None
+    reason: str | None = None
+    signature: str | None = None
+    detail: Facts = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PlanItem(Item):
+    type: Literal["item"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _PlanRow(PlanRow):
+    type: Literal["row"]
+
+
+@dataclass(frozen=True)
+class _RunFile:
+    provenance: Facts
+    resolved: Facts = field(default_factory=dict)
+    seeds: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class _ResultsFile:
+    schema: int
+    suite: Suite
+    systems: tuple[System, ...]
+    sets: tuple[TestSet, ...]
+    columns: tuple[Column, ...]
+    cells: tuple[Cell, ...]
+    signatures: Mapping[str, Facts] = field(default_factory=dict)
+    oracle_checks: tuple[OracleCheck, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RunData:
+    """All of a run. Cells by (set, system, column); items by (set, item) in plan order; the rest by RowKey."""
+
+    run: _RunFile
+    results: _ResultsFile
+    cells: Mapping[tuple[str, str, str], Cell]
+    items: Mapping[tuple[str, str], Item]
+    rows: tuple[PlanRow, ...]
+    generations: Mapping[RowKey, Generation]
+    scores: Mapping[RowKey, Mapping[str, Score]]
+
+
+def load_run(run: Path) -> RunData:
+    """Read RUN/{run.json,plan.jsonl,generations.jsonl,scores.jsonl,results.json}. Raises MetisBenchError."""
+    results = _read(run / "results.json", TypeAdapter(_ResultsFile))
+    if results.schema != SCHEMA:
+        raise MetisBenchError(
+            f"results schema {results.schema} is not {SCHEMA}, the one this version reads",
+            where=run / "results.json",
+            fix="score the run again with this version of metis-bench",
+        )
+    _check_names(results, run / "results.json")
+    items, rows = _plan(run / "plan.jsonl")
+    scores: dict[RowKey, dict[str, Score]] = {}
+    for score in _lines(run / "scores.jsonl", TypeAdapter(Score)):
+        scores.setdefault(score.key, {})[score.column] = score
+    return RunData(
+        run=_read(run / "run.json", TypeAdapter(_RunFile)),
+        results=results,
+        cells={(cell.set, cell.system, cell.column): cell for cell in results.cells},
+        items=items,
+        rows=rows,
+        # a resumed run appends: the last word about a row counts
+        generations={g.key: g for g in _lines(run / "generations.jsonl", TypeAdapter(Generation))},
+        scores=scores,
+    )
+
+
+def _check_names(results: _ResultsFile, path: Path) -> None:
+    """Cells and oracle checks may only name what the file lists; a check may name a system this run left out."""
+    systems, sets = {s.name for s in results.systems}, {s.id for s in results.sets}
+    columns = {c.id for c in results.columns}
+    used: list[tuple[str, str, str | None]] = [(cell.set, cell.column, cell.system) for cell in results.cells]
+    used += [(check.set, check.column, None) for check in results.oracle_checks]
+    for set_id, column, system in used:
+        if set_id not in sets or column not in columns or (system is not None and system not in systems):
+            message = f"a result names an unknown set, column or system: {set_id}, {column}, {system or 'oracle check'}"
+            raise MetisBenchError(message, where=path, fix=RERUN)
+
+
+def _plan(path: Path) -> tuple[dict[tuple[str, str], Item], tuple[PlanRow, ...]]:
+    items: dict[tuple[str, str], Item] = {}
+    rows: list[PlanRow] = []
+    for entry in _lines(path, TypeAdapter(Annotated[_PlanItem | _PlanRow, Field(discriminator="type")])):
+        if isinstance(entry, _PlanItem):
+            items[entry.set, entry.item] = entry
+        else:
+            rows.append(entry)
+    return items, tuple(rows)
+
+
+def _read(path: Path, adapter: TypeAdapter[T]) -> T:
+    return _parse(_bytes(path), adapter, path, None)
+
+
+def _lines(path: Path, adapter: TypeAdapter[T]) -> Iterator[T]:
+    for number, line in enumerate(_bytes(path).split(b"\n"), start=1):
+        if line.strip():
+            yield _parse(line, adapter, path, number)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise MetisBenchError(
+            f"cannot read a file of the run folder ({error.strerror})", where=path, fix=RERUN
+        ) from None
+
+
+def _parse(data: bytes, adapter: TypeAdapter[T], path: Path, line: int | None) -> T:
+    try:
+        value = json.loads(data, parse_constant=_refuse)
+        if b"\\ud" in data.lower():  # half a surrogate pair could be read, but never be written
+            json.dumps(value, ensure_ascii=False).encode()
+        return adapter.validate_python(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        message = f"'{'.'.join(str(part) for part in first['loc'])}': {first['msg']}"
+    except ValueError as error:  # not JSON, not UTF-8, or NaN
+        message = f"not valid JSON ({error})"
+    raise MetisBenchError(message, where=path, line=line, fix=RERUN)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a number")

@@ -1,0 +1,111 @@
+"""results.md, results.csv (one row a cell) and scores.csv (one row a score)."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from metis_bench.report.data import OracleCheck, RunData
+from metis_bench.report.summary import Summary, date
+from metis_bench.report.tables import NO_VALUE, UNRANKED, Board, CellView, RowView, heading, quantity
+
+CELL_FIELDS = ["set", "system", "kind", "ranked", "column", "label", "direction", "unit", "value", "ci_low", "ci_high"]
+CELL_FIELDS += ["penalised", "n", "N", "clusters", "status", "rank", "signature", "reasons", "extra"]
+SCORE_FIELDS = ["set", "item", "system", "seed", "column", "status", "value", "reason", "signature"]
+_MARKDOWN = str.maketrans(
+    {char: f"\\{char}" for char in "\\`*_[]|~#"} | {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": " ", "\r": " "}
+)
+
+
+def write_csv(data: RunData, folder: Path) -> None:
+    """results.csv and scores.csv: numbers unrounded, missing ones empty."""
+    systems = {system.name: system for system in data.results.systems}
+    columns = {column.id: column for column in data.results.columns}
+    cells: list[list[object]] = []
+    for cell in data.results.cells:
+        system, column, (low, high) = systems[cell.system], columns[cell.column], cell.ci or (None, None)
+        about = [cell.set, cell.system, system.kind, system.ranked, cell.column, column.label, column.direction]
+        counts = [cell.n, cell.N, cell.clusters, cell.status, cell.rank, cell.signature]
+        reasons = json.dumps(cell.reasons, ensure_ascii=False) if cell.reasons else None
+        extra = json.dumps(cell.extra, ensure_ascii=False) if cell.extra else None
+        cells.append([*about, column.unit, cell.value, low, high, cell.penalised, *counts, reasons, extra])
+    _write_rows(folder / "results.csv", CELL_FIELDS, cells)
+    scores = (score for row in data.rows for score in data.scores.get(row.key, {}).values())
+    _write_rows(folder / "scores.csv", SCORE_FIELDS, ([getattr(s, name) for name in SCORE_FIELDS] for s in scores))
+
+
+def _write_rows(path: Path, fields: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(fields)
+        writer.writerows(rows)
+
+
+def write_markdown(data: RunData, boards: Sequence[Board], summary: Summary, path: Path) -> None:
+    """results.md: everything of index.html that fits into GitHub markdown."""
+    suite, results = data.results.suite, data.results
+    lines = [f"# {escape(suite.title or suite.name)}", ""]
+    lines += [escape(suite.description), ""] if suite.description else []
+    lines += [f"{escape(summary.task)}, profile {escape(suite.profile or 'default')}, {escape(date(data))}.", ""]
+    lines += [f"{escape(summary.sentence)}", ""]
+    lines += [f"> **Warning:** {escape(text)}" + "\n" for text in results.warnings]
+    for board in boards:
+        lines += _board(board)
+    lines += ["## Oracle checks", "", *_checks(results.oracle_checks, data), ""]
+    lines += ["## Signatures", ""]
+    for name, signature in sorted(results.signatures.items()):
+        text = json.dumps(signature, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        lines.append(f"- {escape(name)}: {escape(text)}")
+    path.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8", newline="\n")
+
+
+def _board(board: Board) -> list[str]:
+    partial = f" of {board.set.official_count} official ones" if board.set.partial else ""
+    lines = [f"## {escape(board.set.id)}", "", f"{board.set.items} items{partial}.", ""]
+    lines += [f"> **Warning:** {escape(text)}" + "\n" for text in board.warnings]
+    head = ["Rank", "System", "Kind", *(escape(heading(column)) for column in board.columns)]
+    by = f"Ranked by {board.by.label}" if board.by else "Systems"
+    for title, rows in ((by, board.ranked), (UNRANKED, board.unranked)):
+        if rows:
+            lines += [f"**{escape(title)}**", "", *_table(head, [_row(row) for row in rows]), ""]
+    lines += [f"- {escape(label)} does not apply: {escape(reason)}" for label, reason in board.not_applicable]
+    return [*lines, ""]
+
+
+def _row(row: RowView) -> list[str]:
+    rank = str(row.rank) if row.rank is not None else NO_VALUE
+    return [rank, escape(row.system.name), row.system.kind, *(_cell(cell) for cell in row.cells)]
+
+
+def _cell(cell: CellView) -> str:
+    text = f"**{cell.text}**" if cell.rank == 1 else cell.text
+    parts = [text, escape(cell.ci)] if cell.ci else [text]
+    if cell.counts:
+        parts.append(f"({cell.counts}" + (f"; penalised {cell.penalised})" if cell.penalised else ")"))
+    return " ".join(parts)
+
+
+def _checks(checks: Sequence[OracleCheck], data: RunData) -> list[str]:
+    if not checks:
+        return ["This suite declares none."]
+    columns = {column.id: column for column in data.results.columns}
+    rows = []
+    for check in checks:
+        verdict = {True: "passed", False: "**VIOLATED**", None: "not checked"}[check.ok]
+        values = [quantity(value, columns[check.column]) for value in (check.better_value, check.worse_value)]
+        names = [escape(check.set), escape(columns[check.column].label)]
+        sides = [f"{escape(name)} ({value})" for name, value in zip((check.better, check.worse), values, strict=True)]
+        rows.append([verdict, *names, *sides, escape(check.reason or "")])
+    return _table(["Result", "Set", "Column", "Must be better", "Than", "Reason"], rows)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = [head, ["---"] * len(head), *rows]
+    return [f"| {' | '.join(line)} |" for line in lines]
+
+
+def escape(text: str) -> str:
+    """`text` as literal markdown in one line, safe inside a table cell."""
+    return text.translate(_MARKDOWN)
