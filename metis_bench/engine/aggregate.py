@@ -169,9 +169,13 @@ def _set_cells(
                     cells.append({**base, **_NOT_APPLICABLE, "reasons": {absent: 0}})
                     continue
                 values = by_cell[test_set.id, system.name, column.id]
-                others = [v for (s, _, c), vs in by_cell.items() if s == test_set.id and c == column.id for v in vs]
+                others = _column_values(by_cell, test_set.id, column) if column.aggregate == "ratio" else []
                 cells.append({**base, **cell(column, values, others, clusters, weights, suite.stats.level)})
     return cells
+
+
+def _column_values(by_cell: Mapping[CellKey, list[Value]], set_id: str, column: Column) -> list[Value]:
+    return [v for (s, _, c), values in by_cell.items() if s == set_id and c == column.id for v in values]
 
 
 _NOT_APPLICABLE: dict[str, Any] = {

@@ -18,6 +18,9 @@ from metis_bench.suite.schema import CorpusSpec, Suite
 from metis_bench.systems.base import System, fingerprint, systems
 
 
+MIXED = "mul"  # ISO 639-2 for several languages: no recogniser may pretend to know them all
+
+
 @dataclass(frozen=True)
 class Blocked:
     """Something of the suite that cannot run on this machine, and what to do about it."""
@@ -73,7 +76,8 @@ def prepare(suite: Suite, config: Config) -> Prepared:
             raise CorpusError(f"the corpus '{spec.key}' has items for '{wrong.pop()}', the suite is for '{suite.task}'")
         sets += test_sets(spec.key, loaded, suite.limit)
         texts = tuple(sorted({i.text for i in loaded.items if i.text}))
-        contexts[spec.key] = MetricContext(suite.task, loaded.items[0].language, texts)
+        languages = {i.language for i in loaded.items}
+        contexts[spec.key] = MetricContext(suite.task, languages.pop() if len(languages) == 1 else MIXED, texts)
     fingerprints, blocked = _fingerprints(suite)
     bound, blocked_metrics = _bind(suite, contexts)
     classes = {s.name: systems.get(s.type) for s in suite.systems}

@@ -92,7 +92,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class MetricContext:
-    """What a metric is built for: one corpus. `texts` are all of its texts (closed vocabularies), unaffected by --limit."""
+    """What a metric is built for: one corpus. `texts`: all its texts (closed vocabularies), whatever --limit says."""
 
     task: Task
     language: str

@@ -149,7 +149,7 @@ def _alignment(detail: Mapping[str, object]) -> Alignment | None:
         return None
     pieces = [Piece(op, _words(said), _words(heard)) for op, said, heard in raw if op in get_args(Op)]
     errors, words = detail.get("errors"), detail.get("words")
-    return Alignment(tuple(pieces), f"{errors} of {words} words wrong" if words is not None else "")
+    return Alignment(tuple(pieces), f"{errors} errors in {words} words" if words is not None else "")
 
 
 def _words(words: object) -> str:

@@ -122,6 +122,8 @@ def _source_hash(module: str) -> str:
         source = inspect.getsource(importlib.import_module(name))
         seen[name] = sha256_bytes(source.encode())
         for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("metis_bench.systems."):
+            if isinstance(node, ast.ImportFrom) and node.module == "metis_bench.systems":
+                todo += [f"{node.module}.{alias.name}" for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("metis_bench.systems."):
                 todo.append(str(node.module))
     return sha256_json(sorted([k.removeprefix("metis_bench."), v] for k, v in seen.items()))

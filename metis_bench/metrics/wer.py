@@ -1,0 +1,113 @@
+"""Word error rate of a recogniser's transcript against the text that should have been said.
+
+Protocol: BytedanceSpeech/seed-tts-eval@752f429 run_wer.py, average_wer.py: unweighted mean of the utterances' rates.
+The corpus rate (all errors over all words) is reported beside it. Chinese is scored by character, under the same names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, cast
+
+from metis_bench.corpora.base import Params
+from metis_bench.errors import ItemError
+from metis_bench.hashing import JSON
+from metis_bench.metrics.asr.base import Recogniser, recognisers
+from metis_bench.metrics.base import Column, Metric, MetricContext, Sample, Score, Undefined, metrics
+from metis_bench.metrics.names import registered
+from metis_bench.text.profiles import Profile, profiles
+
+VERSION = "1"
+
+
+class WerParams(Params):
+    """asr: the recogniser; profile: how both texts are normalised."""
+
+    asr: Annotated[str, registered(recognisers)] = "pocketsphinx"
+    profile: Annotated[str, registered(profiles)] = "seed_tts_eval"
+
+
+def edits(reference: str, hypothesis: str) -> dict[str, JSON]:
+    """Edit counts, word count and alignment of two normalised texts; words are what spaces separate.
+
+    Raises Undefined when the reference has no word: no rate exists then (jiwer would return the number of insertions).
+    """
+    import jiwer
+
+    out = jiwer.process_words(reference, hypothesis)
+    ref, hyp = out.references[0], out.hypotheses[0]
+    if not ref:
+        raise Undefined("empty reference text")
+    alignment: list[JSON] = [
+        [c.type, ref[c.ref_start_idx : c.ref_end_idx], hyp[c.hyp_start_idx : c.hyp_end_idx]] for c in out.alignments[0]
+    ]
+    return {
+        "reference": " ".join(ref),
+        "hypothesis": " ".join(hyp),
+        "errors": out.substitutions + out.deletions + out.insertions,
+        "words": len(ref),
+        "substitutions": out.substitutions,
+        "deletions": out.deletions,
+        "insertions": out.insertions,
+        "alignment": alignment,
+    }
+
+
+@metrics.register("wer")
+class Wer(Metric):
+    """In percent; above 100 when there are more errors than words. A failed item counts as 100 when penalised."""
+
+    tasks = frozenset({"tts", "vc", "tse", "se", "l2s"})
+    needs = frozenset({"text"})
+    params_type = WerParams
+    params: WerParams
+
+    def __init__(self, params: Params, context: MetricContext) -> None:
+        super().__init__(params, context)
+        self.profile: Profile = profiles.get(self.params.profile)()
+        self.recogniser: Recogniser = recognisers.get(self.params.asr)(context.texts, context.language)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Mean over utterances (the headline) and corpus rate."""
+        column, label = f"wer.{self.params.asr}", f"WER ({self.params.asr})"
+        return (
+            Column(column, label, "lower", 100.0, unit="%", headline=True, help="mean of the utterances' error rates"),
+            Column(
+                f"{column}.corpus",
+                f"corpus {label}",
+                "lower",
+                100.0,
+                unit="%",
+                aggregate="ratio",
+                ratio=("errors", "words"),
+                help="all word errors over all reference words",
+            ),
+        )
+
+    def check(self) -> None:
+        """Raise MissingPrerequisite (recogniser) or SuiteError (profile) when the corpus' language is not covered."""
+        super().check()
+        self.recogniser.check()
+        self.profile.check(self.context.language)
+
+    def signature(self) -> Mapping[str, JSON]:
+        """Recogniser and normalisation profile, each with its own signature."""
+        return {
+            "name": "wer",
+            "version": VERSION,
+            "recogniser": self.recogniser.signature(),
+            "profile": self.profile.signature(),
+        }
+
+    def score(self, sample: Sample) -> dict[str, Score]:
+        """Both columns hold the utterance's own rate; they differ in how they are aggregated."""
+        if sample.text is None:
+            raise ItemError("the item has no text")
+        language = self.context.language
+        feature = cast(Mapping[str, str], sample.feature(self.recogniser, sample.output))
+        detail = edits(
+            self.profile.reference(sample.text, language), self.profile.hypothesis(feature["text"], language)
+        )
+        rate = 100.0 * cast(int, detail["errors"]) / cast(int, detail["words"])
+        return {column.id: Score("ok", rate, detail=detail) for column in self.columns}

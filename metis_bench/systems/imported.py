@@ -1,0 +1,61 @@
+"""Outputs that somebody else has made: a folder of audio files, scored like any system."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from metis_bench.audio import Audio, load
+from metis_bench.corpora.base import Params
+from metis_bench.errors import ItemError, MissingPrerequisite
+from metis_bench.systems.base import Request, System, systems
+
+SUFFIXES = (".wav", ".flac", ".mp3", ".ogg")
+MAX_NAME_BYTES = 250  # file systems stop at 255, suffix included
+
+
+class ImportedParams(Params):
+    """path: a folder with one `<item id>.wav` (or .flac, .mp3, .ogg) an item; '/' in an id is '_' in its file name."""
+
+    path: str
+
+
+@systems.register("imported")
+class Imported(System):
+    """Reads `<path>/<item id>.<suffix>`. The folder's content is part of the fingerprint, its name is not."""
+
+    kind = "imported"
+    tasks = frozenset({"tts", "vc", "tse", "se", "l2s"})
+    needs = frozenset()
+    file_params = ("path",)
+    params_type = ImportedParams
+    params: ImportedParams
+
+    def check(self) -> None:
+        """Raise MissingPrerequisite when the folder is missing or is a file."""
+        super().check()
+        if not Path(self.params.path).is_dir():
+            raise MissingPrerequisite(
+                f"path is a file, not a folder of outputs: {self.params.path}", fix="give the folder that holds it"
+            )
+
+    def generate(self, request: Request) -> Audio:
+        """The file of this item, mono at its own rate. Raises ItemError when there is none, or more than one."""
+        folder = Path(self.params.path)
+        name = file_name(request.id)
+        found = [path for path in (folder / f"{name}{suffix}" for suffix in SUFFIXES) if path.is_file()]
+        if not found:
+            raise ItemError(f"no file for item '{request.id}' in {folder}, expected {name}.wav")
+        if len(found) > 1:
+            raise ItemError(
+                f"{len(found)} files for item '{request.id}' in {folder}: {', '.join(p.name for p in found)}",
+                fix="keep one of them",
+            )
+        return load(found[0])
+
+
+def file_name(item_id: str) -> str:
+    """The id as a file name without suffix: separators become '_'. ItemError for what cannot be one ('..')."""
+    name = item_id.replace("\\", "/")
+    if not item_id or "\0" in item_id or ".." in name.split("/") or len(name.encode()) > MAX_NAME_BYTES:
+        raise ItemError(f"the item id {item_id!r} cannot be a file name")
+    return name.replace("/", "_")
