@@ -1,7 +1,7 @@
 """Facts of this machine: where corpora lie, where the store is, workers and plug-ins. Never part of a suite.
 
-Looked for in this order: --config FILE, $METIS_BENCH_CONFIG, ./metis-bench.yaml, and metis-bench/metis-bench.yaml in the
-user's config folder. Relative paths are relative to the file. Example:
+Looked for in this order: --config FILE, $METIS_BENCH_CONFIG, ./metis-bench.yaml, and metis-bench/metis-bench.yaml in
+the user's config folder. Relative paths are relative to the file. Example:
 
     corpora:
       root: /data/speech            # a folder with dns2020/, seedtts/, ... in it

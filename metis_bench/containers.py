@@ -134,7 +134,7 @@ def _inspect_mp3(data: bytes, path: Path) -> Inspected:
     """Counts the frames, drops what follows the last one, and makes libsndfile decode all of them.
 
     Without a Xing/Info tag libsndfile guesses the length from the first frame and stops there: a variable-rate file
-    that begins with silence lost 56 % of its samples. A trailing ID3v2 tag raises the guess and is skipped in decoding.
+    that begins loud and ends quiet lost 56 % of its samples. A trailing ID3v2 tag raises the guess and is not decoded.
     """
     first = _mp3_frame(data, 0)
     if first is None:

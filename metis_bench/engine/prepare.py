@@ -17,7 +17,6 @@ from metis_bench.suite.plan import Plan, TestSet, make_plan, test_sets
 from metis_bench.suite.schema import CorpusSpec, Suite
 from metis_bench.systems.base import System, fingerprint, systems
 
-
 MIXED = "mul"  # ISO 639-2 for several languages: no recogniser may pretend to know them all
 
 

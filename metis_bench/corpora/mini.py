@@ -1,0 +1,235 @@
+"""`mini`: a small, fully synthetic corpus that is made on the spot, offline, the same everywhere.
+
+Speech is eSpeak NG's (six synthetic talkers), sentences come from a closed grammar, rooms and noises from numpy. It
+shows that suites, systems and metrics work; scores on it say nothing about human speech. Item i depends on
+(version, task, seed, i) only.
+
+tts: the target sentence and, as prompt, two other sentences of the same talker (24 kHz).
+vc:  the same, with another talker's reading of the target sentence as the source (24 kHz).
+se:  noisy speech, 0..15 dB SNR over the whole file (16 kHz). In `with_reverb` the reference is the reverberant
+     clean speech, as in the DNS 2020 synthetic test set: noise is to be removed, the room is not.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field, ValidationError
+
+from metis_bench.audio import Audio, encode_wav
+from metis_bench.corpora import mini_acoustics as acoustics
+from metis_bench.corpora import mini_speech, mini_text
+from metis_bench.corpora.base import Corpus, Item, LoadedCorpus, Params, Subset, corpora
+from metis_bench.corpora.mini_speech import SPEAKERS, say
+from metis_bench.corpora.mini_text import sentence
+from metis_bench.hashing import JSON, derive_seed, sha256_bytes, sha256_file, sha256_json
+from metis_bench.systems import _espeak_server, espeak_engine
+from metis_bench.systems.base import require_package
+from metis_bench.systems.espeak_engine import EspeakEngine
+
+VERSION = "1"  # raise it when any sample of the corpus changes
+RATE = {"tts": 24_000, "vc": 24_000, "se": 16_000}  # Hz
+SNR_DB = (0, 15)
+T60_S = (0.3, 0.6)
+REVERB = ("no_reverb", "with_reverb")
+LICENCE = "generated (MIT); synthetic speech by eSpeak NG, no human voice"
+MANIFEST = "manifest.json"
+MADE_BY = (sys.modules[__name__], mini_text, mini_speech, acoustics, espeak_engine, _espeak_server)
+AUDIO = ("prompt", "source", "reference")
+
+SUBSETS: dict[str, dict[str, Subset]] = {
+    "tts": {"": Subset(frozenset({"text", "prompt", "prompt_text", "reference"}))},
+    "vc": {"": Subset(frozenset({"text", "prompt", "prompt_text", "source", "reference"}))},
+    "se": {name: Subset(frozenset({"text", "source", "reference"})) for name in REVERB},
+}
+
+
+class MiniParams(Params):
+    """task: what the items are for; items: how many; seed: another seed is another corpus of the same kind."""
+
+    task: Literal["tts", "vc", "se"] = "tts"
+    items: int = Field(12, ge=1, le=10_000)
+    seed: int = Field(0, ge=0)
+
+
+@dataclass(frozen=True)
+class Made:
+    """One item's files (role to 16-bit samples) and what is known about how they were made."""
+
+    audio: Mapping[str, NDArray[np.int16]]
+    meta: Mapping[str, JSON] = field(default_factory=dict)
+
+
+class Entry(BaseModel):
+    """What the manifest says of one item: sha256 of each file, and its meta data."""
+
+    files: dict[str, str]
+    meta: dict[str, bool | int | float | str]
+
+
+class Manifest(BaseModel):
+    """Written after the files, so a folder without it is not finished."""
+
+    identity: dict[str, str | int]
+    items: list[Entry]
+
+
+@corpora.register("mini")
+class Mini(Corpus):
+    """The generated corpus (extra `embedded`): made in a second at the first use, verified at every later one."""
+
+    params_type = MiniParams
+    params: MiniParams
+    default_folder: ClassVar[str | None] = None
+
+    def load(self) -> LoadedCorpus:
+        """All items, made or verified. Raises MissingPrerequisite when eSpeak NG is not installed."""
+        identity = self._identity()
+        folder = self.cache / f"mini-{self.params.task}-{sha256_json(identity)[:12]}"
+        entries = self._ensure(folder, identity)
+        items = tuple(self._item(folder, index, entry) for index, entry in enumerate(entries))
+        return LoadedCorpus(items, SUBSETS[self.params.task], LICENCE)
+
+    def _identity(self) -> dict[str, str | int]:
+        """All that decides the bytes: another identity is another folder."""
+        made_with = {p: require_package(p, "corpus 'mini'", "embedded") for p in ("espeakng-loader", "soxr")}
+        sources = sha256_json([sha256_file(Path(str(module.__file__))) for module in MADE_BY])
+        return {"version": VERSION, **self.params.model_dump(), **made_with, "sources": sources}
+
+    def _ensure(self, folder: Path, identity: dict[str, str | int]) -> list[Entry]:
+        """The entries of a complete, verified folder; whatever is missing or altered is made again."""
+        known = _read_manifest(folder / MANIFEST, identity)
+        entries: list[Entry] = []
+        with EspeakEngine() as engine:  # starts at the first synthesis: never, when all is there
+            for index in range(self.params.items):
+                if index < len(known) and self._intact(folder, index, known[index]):
+                    entries.append(known[index])
+                else:
+                    entries.append(self._write(folder, index, make(engine, self.params.task, self.params.seed, index)))
+        if entries != known:
+            manifest = Manifest(identity=identity, items=entries)
+            _replace(folder / MANIFEST, json.dumps(manifest.model_dump(), indent=1, sort_keys=True).encode())
+        return entries
+
+    def _write(self, folder: Path, index: int, made: Made) -> Entry:
+        files = {}
+        for role, samples in made.audio.items():
+            data = encode_wav(Audio(samples.astype(np.float32) / 32768.0, RATE[self.params.task]))
+            name = file_name(self.params.task, index, role)
+            _replace(folder / name, data)
+            files[name] = sha256_bytes(data)
+        return Entry.model_validate({"files": files, "meta": made.meta})
+
+    def _intact(self, folder: Path, index: int, entry: Entry) -> bool:
+        """Whether the entry names exactly this item's files, and they have the bytes it says."""
+        provides = SUBSETS[self.params.task][_subset(self.params.task, index)].provides
+        names = {file_name(self.params.task, index, role) for role in provides - {"text", "prompt_text"}}
+        return set(entry.files) == names and all(
+            (folder / name).is_file() and sha256_file(folder / name) == sha for name, sha in entry.files.items()
+        )
+
+    def _item(self, folder: Path, index: int, entry: Entry) -> Item:
+        task, seed = self.params.task, self.params.seed
+        paths = {role: folder / n for role in AUDIO if (n := file_name(task, index, role)) in entry.files}
+        return Item(
+            id=item_id(task, index),
+            task=task,
+            subset=_subset(task, index),
+            text=sentence(seed, task, "target", index),
+            prompt=paths.get("prompt"),
+            prompt_text=prompt_text(seed, task, index) if "prompt" in paths else None,
+            source=paths.get("source"),
+            reference=paths["reference"],
+            cluster=SPEAKERS[index % len(SPEAKERS)].name,
+            meta=entry.meta,
+        )
+
+
+def item_id(task: str, index: int) -> str:
+    """The id of an item."""
+    return f"mini-{task}-{index:04d}"
+
+
+def file_name(task: str, index: int, role: str) -> str:
+    """The file of one role (`prompt`, `source`, `reference`) of an item."""
+    return f"{item_id(task, index)}-{role}.wav"
+
+
+def prompt_text(seed: int, task: str, index: int) -> str:
+    """What the prompt of an item says: two sentences that are nobody's target."""
+    return f"{sentence(seed, task, 'prompt-1', index)} {sentence(seed, task, 'prompt-2', index)}"
+
+
+def make(engine: EspeakEngine, task: str, seed: int, index: int) -> Made:
+    """The audio of one item: depends on (task, seed, index) and VERSION, on no other item."""
+    return _noisy(engine, seed, index) if task == "se" else _cloning(engine, task, seed, index)
+
+
+def _cloning(engine: EspeakEngine, task: str, seed: int, index: int) -> Made:
+    speaker, rate = SPEAKERS[index % len(SPEAKERS)], RATE[task]
+    text = sentence(seed, task, "target", index)
+    audio = {
+        "prompt": acoustics.pcm16(say(engine, speaker, prompt_text(seed, task, index), rate)),
+        "reference": acoustics.pcm16(say(engine, speaker, text, rate)),
+    }
+    if task != "vc":
+        return Made(audio, {"speaker": speaker.name})
+    shift = 1 + index // len(SPEAKERS) % (len(SPEAKERS) - 1)  # never the target talker, and all others in turn
+    other = SPEAKERS[(index + shift) % len(SPEAKERS)]
+    audio["source"] = acoustics.pcm16(say(engine, other, text, rate))
+    return Made(audio, {"speaker": speaker.name, "source_speaker": other.name})
+
+
+def _noisy(engine: EspeakEngine, seed: int, index: int) -> Made:
+    """Noisy speech. The source is the reference plus noise, sample by sample, also after rounding to 16 bits."""
+    rng = acoustics.generator(derive_seed("mini-se", seed, index))
+    speaker, rate = SPEAKERS[index % len(SPEAKERS)], RATE["se"]
+    snr_db, t60_s = int(rng.randint(SNR_DB[0], SNR_DB[1] + 1)), round(float(rng.uniform(*T60_S)), 3)
+    kind = acoustics.KINDS[index // 2 % len(acoustics.KINDS)]  # both subsets of a pair share the kind
+    meta: dict[str, JSON] = {"speaker": speaker.name, "noise": kind, "snr_db": snr_db}
+    clean = say(engine, speaker, sentence(seed, "se", "target", index), rate)
+    if _subset("se", index) == "with_reverb":
+        clean = acoustics.reverberate(clean, acoustics.impulse_response(rate, t60_s, rng))
+        meta["t60_s"] = t60_s
+    voices = list(_other_voices(engine, seed, index, rate)) if kind == "babble" else []
+    noise = acoustics.scale_to_snr(clean, acoustics.noise(kind, len(clean), rate, rng, voices), snr_db)
+    gain = min(1.0, *(acoustics.PEAK / float(np.abs(x).max()) for x in (clean, noise, clean + noise)))
+    reference, added = acoustics.pcm16(clean * gain), acoustics.pcm16(noise * gain)
+    return Made({"reference": reference, "source": reference + added}, {**meta, "gain": round(gain, 6)})
+
+
+def _other_voices(engine: EspeakEngine, seed: int, index: int, rate: int) -> Iterator[acoustics.F64]:
+    """All talkers but the item's own, saying sentences that are nobody's target."""
+    for shift in range(1, len(SPEAKERS)):
+        role: Literal["prompt-1", "prompt-2"] = "prompt-1" if shift % 2 else "prompt-2"
+        yield say(engine, SPEAKERS[(index + shift) % len(SPEAKERS)], sentence(seed, "se", role, index), rate)
+
+
+def _subset(task: str, index: int) -> str:
+    """For se alternating, and the other way round in the next round of talkers: every talker is in both subsets."""
+    return "" if task != "se" else REVERB[(index + index // len(SPEAKERS)) % 2]
+
+
+def _read_manifest(path: Path, identity: dict[str, str | int]) -> list[Entry]:
+    """The entries of an earlier run, or none when there is no readable manifest of this very identity."""
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return []
+    return manifest.items if manifest.identity == identity else []
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file at once or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
+        stream.write(data)
+    Path(stream.name).replace(path)

@@ -1,0 +1,187 @@
+"""A small process that speaks: initialises eSpeak NG once, then forks once an utterance. Standard library only.
+
+Run as a script by `espeak_engine`; never imported into a process that has threads, because it forks. eSpeak's consonant
+noise comes from a random generator whose state survives calls and even espeak_Terminate, so one text said twice in
+one process differs. A child forked from the freshly initialised process starts from the same state every time:
+output then depends on the request alone, bit by bit.
+
+Protocol, both directions: 4-byte little-endian length, JSON of that length, and after a reply `bytes` of PCM16 mono.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import select
+import signal
+import struct
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+LENGTH = struct.Struct("<I")
+POLL_S = 1.0  # how often an idle server looks whether its parent still lives
+
+# espeak-ng: src/include/espeak-ng/speak_lib.h
+SYNCHRONOUS, DONT_EXIT, CHARS_UTF8, END_PAUSE = 2, 0x8000, 1, 0x1000
+PARAMETERS = {"rate": 1, "volume": 2, "pitch": 3, "range": 4}
+CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+
+
+class VoiceStruct(ctypes.Structure):
+    """espeak_VOICE; `languages` is a list of (priority byte, zero-terminated name), closed by a zero byte."""
+
+    _fields_ = [
+        ("name", ctypes.c_char_p),
+        ("languages", ctypes.c_void_p),
+        ("identifier", ctypes.c_char_p),
+        ("gender", ctypes.c_ubyte),
+        ("age", ctypes.c_ubyte),
+        ("variant", ctypes.c_ubyte),
+        ("xx1", ctypes.c_ubyte),
+        ("score", ctypes.c_int),
+        ("spare", ctypes.c_void_p),
+    ]
+
+
+def pack(message: dict[str, Any], pcm: bytes = b"") -> bytes:
+    """One message as bytes."""
+    data = json.dumps({**message, "bytes": len(pcm)}).encode()
+    return LENGTH.pack(len(data)) + data + pcm
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write every byte of `data`. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def load_library(library_path: str, data_path: str) -> tuple[ctypes.CDLL, int]:
+    """The initialised library and its sample rate in Hz. Raises OSError."""
+    library = ctypes.CDLL(library_path)
+    library.espeak_Initialize.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_int]
+    library.espeak_ListVoices.restype = ctypes.POINTER(ctypes.POINTER(VoiceStruct))
+    library.espeak_ListVoices.argtypes = [ctypes.c_void_p]
+    library.espeak_SetVoiceByName.argtypes = [ctypes.c_char_p]
+    library.espeak_SetParameter.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int]
+    library.espeak_ng_SetRandSeed.argtypes = [ctypes.c_long]
+    library.espeak_SetSynthCallback.argtypes = [CALLBACK]
+    library.espeak_Synth.argtypes = [
+        ctypes.c_char_p,
+        ctypes.c_size_t,
+        ctypes.c_uint,
+        ctypes.c_int,
+        ctypes.c_uint,
+        ctypes.c_uint,
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+    ]
+    rate = library.espeak_Initialize(SYNCHRONOUS, 0, os.fsencode(data_path), DONT_EXIT)
+    if rate <= 0:
+        raise OSError(f"espeak_Initialize failed ({rate})")
+    return library, rate
+
+
+def voice_names(library: ctypes.CDLL) -> list[str]:
+    """The language names espeak_SetVoiceByName accepts."""
+    names: set[str] = set()
+    voices = library.espeak_ListVoices(None)
+    index = 0
+    while voices[index]:
+        at = voices[index].contents.languages
+        while at and ctypes.string_at(at, 1) != b"\0":
+            name = ctypes.string_at(at + 1)
+            names.add(name.decode("utf-8", "replace"))
+            at += len(name) + 2
+        index += 1
+    return sorted(names)
+
+
+def speak(library: ctypes.CDLL, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """Reply and PCM for one request, said by a process that has said nothing before."""
+    chunks: list[bytes] = []
+
+    def keep(samples: Any, count: int, _events: Any) -> int:
+        if samples and count > 0:
+            chunks.append(ctypes.string_at(samples, 2 * count))
+        return 0
+
+    callback = CALLBACK(keep)
+    library.espeak_SetSynthCallback(callback)
+    if library.espeak_SetVoiceByName(request["voice"].encode()) != 0:
+        return {"error": f"eSpeak has no voice '{request['voice']}'"}, b""
+    for name, number in PARAMETERS.items():
+        library.espeak_SetParameter(number, request[name], 0)
+    library.espeak_ng_SetRandSeed(request["seed"])
+    text = request["text"].encode()
+    status = library.espeak_Synth(text, len(text) + 1, 0, 1, 0, CHARS_UTF8 | END_PAUSE, None, None)
+    return ({"error": f"espeak_Synth failed ({status})"}, b"") if status != 0 else ({}, b"".join(chunks))
+
+
+def child(library: ctypes.CDLL, request: dict[str, Any], out: int) -> NoReturn:
+    """Say it, send it, and leave without running anything of the parent. Its own alarm ends a hang."""
+    try:
+        signal.setitimer(signal.ITIMER_REAL, request["timeout_s"])  # default action: the process ends
+        write_all(out, pack(*speak(library, request)))
+    finally:
+        os._exit(0)
+
+
+def answer(library: ctypes.CDLL, request: dict[str, Any]) -> bytes:
+    """Fork, collect the child's message, and turn a child that ended badly into an error message."""
+    read_end, write_end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(read_end)
+        child(library, request, write_end)
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as pipe:
+        reply = pipe.read()
+    number = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if number == -signal.SIGALRM:
+        return pack({"error": f"eSpeak took longer than {request['timeout_s']:g} s"})
+    if number != 0 or not reply:
+        return pack({"error": f"eSpeak crashed (exit {number})"})
+    return reply
+
+
+def read_exactly(fd: int, count: int, parent: int) -> bytes | None:
+    """`count` bytes, or None once the parent is gone (its end closed, or another process took its place)."""
+    data = b""
+    while len(data) < count:
+        if not select.select([fd], [], [], POLL_S)[0]:
+            if os.getppid() != parent:  # a fork of the parent may still hold the other end open
+                return None
+            continue
+        block = os.read(fd, count - len(data))
+        if not block:
+            return None
+        data += block
+    return data
+
+
+def main(library_path: str, data_path: str, parent: int) -> None:
+    """Answer requests on stdin until the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    out = os.dup(1)
+    os.dup2(2, 1)  # whatever the library prints cannot enter the protocol
+    try:
+        library, rate = load_library(library_path, data_path)
+    except (OSError, AttributeError) as error:
+        write_all(out, pack({"error": f"{library_path}: {error}"}))
+        return
+    variants = sorted(p.name for p in Path(data_path, "voices", "!v").iterdir())
+    write_all(out, pack({"rate": rate, "voices": voice_names(library), "variants": variants}))
+    while (head := read_exactly(0, LENGTH.size, parent)) is not None:
+        body = read_exactly(0, LENGTH.unpack(head)[0], parent)
+        if body is None:
+            return
+        write_all(out, answer(library, json.loads(body)))
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(BrokenPipeError):
+        main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -1,0 +1,295 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from metis_bench.audio import load, probe
+from metis_bench.corpora import mini_acoustics as acoustics
+from metis_bench.corpora.base import corpora
+from metis_bench.corpora.mini import SUBSETS, Mini, MiniParams, make
+from metis_bench.corpora.mini_speech import SPEAKERS
+from metis_bench.corpora.mini_text import ITEMS_PER_ROLE, ROLES, SENTENCES, SLOTS, TASKS, sentence
+from metis_bench.errors import MissingPrerequisite
+from metis_bench.hashing import sha256_json
+from metis_bench.systems.espeak_engine import EspeakEngine
+
+RATE = 16_000
+
+
+# --- grammar ---------------------------------------------------------------------------------------------------------
+
+
+def test_no_sentence_is_said_twice_in_any_task_or_role() -> None:
+    for seed in (0, 1, 12345):
+        said = [sentence(seed, task, role, i) for task in TASKS for role in ROLES for i in range(300)]
+        assert len(set(said)) == len(said)
+
+
+def test_the_last_sentence_exists_and_the_next_is_refused() -> None:
+    assert sentence(0, "tse", "prompt-2", ITEMS_PER_ROLE - 1).endswith(".")
+    with pytest.raises(IndexError, match="1701759"):
+        sentence(0, "tts", "target", ITEMS_PER_ROLE)
+
+
+def test_sentences_have_eight_words_of_the_grammar() -> None:
+    words = {w for slot in SLOTS for w in slot} | {"the"}
+    for i in range(50):
+        said = sentence(3, "se", "target", i).rstrip(".").split()
+        assert len(said) == 8 and set(said) <= words
+
+
+def test_words_are_spread_and_do_not_go_with_the_speaker() -> None:
+    for position in (0, 1, 2, 3, 4, 5, 7):
+        counts = Counter(sentence(0, "tts", "target", i).rstrip(".").split()[position] for i in range(390))
+        slot = SLOTS[min(position, 6)]
+        assert set(counts) == set(slot)
+        assert max(counts.values()) < 2.5 * 390 / len(slot)
+    names = {sentence(0, "tts", "target", i).split()[0] for i in range(0, 390, len(SPEAKERS))}
+    assert names == set(SLOTS[0])
+    assert SENTENCES == 13**5 * 11 * 5
+
+
+def test_the_texts_of_version_1_never_change() -> None:
+    said = [sentence(0, task, role, i) for task in TASKS for role in ROLES for i in range(12)]
+    assert sha256_json(said) == "e9d3f1a58f4f7cc70ecf7546685d933a45fdc93b521a29c5030e3acc2b861907"
+
+
+# --- acoustics -------------------------------------------------------------------------------------------------------
+
+
+def spectrum_db(x: np.ndarray, low: float, high: float) -> float:
+    power = np.abs(np.fft.rfft(x)) ** 2
+    hz = np.fft.rfftfreq(len(x), 1 / RATE)
+    return float(10 * np.log10(power[(hz >= low) & (hz < high)].mean()))
+
+
+def test_white_is_flat_and_pink_falls_three_decibel_an_octave() -> None:
+    white = acoustics.noise("white", 10 * RATE, RATE, acoustics.generator(0))
+    pink = acoustics.noise("pink", 10 * RATE, RATE, acoustics.generator(0))
+    assert spectrum_db(white, 200, 400) - spectrum_db(white, 3200, 6400) == pytest.approx(0, abs=0.5)
+    assert spectrum_db(pink, 200, 400) - spectrum_db(pink, 3200, 6400) == pytest.approx(4 * 3.01, abs=0.5)
+
+
+def test_hum_has_lines_at_the_mains_and_clicks_are_impulsive() -> None:
+    x = acoustics.noise("hum-clicks", 10 * RATE, RATE, acoustics.generator(1))
+    assert spectrum_db(x, 99.5, 100.5) - spectrum_db(x, 110, 140) > 20
+    high = np.diff(x, n=2)
+    assert np.mean(high**4) / np.mean(high**2) ** 2 > 10  # kurtosis; 3 for noise
+
+
+def test_babble_holds_every_voice_equally_and_needs_some() -> None:
+    t = np.arange(RATE) / RATE
+    voices = [0.01 * np.sin(2 * np.pi * 440 * t), np.sin(2 * np.pi * 1000 * t)]
+    x = acoustics.noise("babble", 2 * RATE, RATE, acoustics.generator(2), voices)
+    assert spectrum_db(x, 439, 441) == pytest.approx(spectrum_db(x, 999, 1001), abs=0.5)
+    with pytest.raises(ValueError, match="voices"):
+        acoustics.noise("babble", RATE, RATE, acoustics.generator(2))
+
+
+@pytest.mark.parametrize("snr_db", [0, 7, 15])
+def test_scaled_noise_has_the_stated_snr(snr_db: int, rng: np.random.Generator) -> None:
+    speech, noise = rng.standard_normal(5000), rng.standard_normal(5000) * 3
+    scaled = acoustics.scale_to_snr(speech, noise, snr_db)
+    assert 10 * np.log10(np.sum(speech**2) / np.sum(scaled**2)) == pytest.approx(snr_db, abs=1e-9)
+
+
+@pytest.mark.parametrize("t60_s", [0.3, 0.6])
+def test_the_room_decays_by_60_db_in_t60(t60_s: float) -> None:
+    response = acoustics.impulse_response(RATE, t60_s, acoustics.generator(3))
+    energy = np.cumsum(response[:0:-1] ** 2)[::-1]  # Schroeder's backward integral, without the direct sound
+    decay = 10 * np.log10(energy / energy[0])
+    at_5, at_25 = (int(np.argmax(decay < level)) for level in (-5, -25))
+    assert (at_25 - at_5) / RATE * 3 == pytest.approx(t60_s, rel=0.1)
+    assert response[0] == 1.0 and np.sum(response[1:] ** 2) == pytest.approx(1.0)
+
+
+def test_reverberation_is_the_convolution_and_keeps_time(rng: np.random.Generator) -> None:
+    speech, response = rng.standard_normal(400), acoustics.impulse_response(RATE, 0.05, acoustics.generator(4))
+    np.testing.assert_allclose(acoustics.reverberate(speech, response), np.convolve(speech, response), atol=1e-9)
+
+
+def test_full_scale_is_refused_not_clipped() -> None:
+    assert acoustics.pcm16(np.array([0.5, -0.5])).tolist() == [16384, -16384]
+    with pytest.raises(ValueError, match="full scale"):
+        acoustics.pcm16(np.array([1.0]))
+
+
+# --- corpus ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("espeakng_loader")
+    return tmp_path_factory.mktemp("mini")
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.glob("*/*.wav"))}
+
+
+@pytest.mark.parametrize("task", ["tts", "vc", "se"])
+def test_items_provide_what_their_subset_says(cache: Path, task: str) -> None:
+    loaded = Mini(MiniParams.model_validate({"task": task}), None, cache).load()
+    assert len(loaded.items) == 12 and len({i.id for i in loaded.items}) == 12
+    assert set(loaded.subsets) == {i.subset for i in loaded.items} == set(SUBSETS[task])
+    assert "synthetic" in loaded.licence
+    for item in loaded.items:
+        fields = {"text", "prompt", "prompt_text", "source", "reference"}
+        assert {f for f in fields if getattr(item, f) is not None} == loaded.subsets[item.subset].provides
+        for path in (item.prompt, item.source, item.reference):
+            if path is not None:
+                info = probe(path)
+                assert (info.channels, info.subtype) == (1, "PCM_16")
+                assert info.rate == (16_000 if task == "se" else 24_000)
+                assert np.abs(load(path).samples).max() < 0.99
+    assert Counter(i.cluster for i in loaded.items) == {s.name: 2 for s in SPEAKERS}
+    assert all(s.official_count is None for s in loaded.subsets.values())
+
+
+def test_no_prompt_says_a_target_and_prompts_are_long_enough(cache: Path) -> None:
+    targets, prompts = set(), set()
+    for task in ("tts", "vc"):
+        for item in Mini(MiniParams.model_validate({"task": task}), None, cache).load().items:
+            assert item.text and item.prompt and item.prompt_text
+            targets.add(item.text)
+            prompts |= {f"{s.strip()}." for s in item.prompt_text.split(".") if s.strip()}
+            assert load(item.prompt).seconds > 3.0
+    assert len(targets) == 24 and len(prompts) == 48 and not targets & prompts
+
+
+def test_noisy_is_reference_plus_noise_at_the_stated_snr(cache: Path) -> None:
+    items = Mini(MiniParams(task="se"), None, cache).load().items
+    for item in items:
+        assert item.source and item.reference
+        clean, noisy = (load(p).samples.astype(np.float64) for p in (item.reference, item.source))
+        snr = 10 * np.log10(np.sum(clean**2) / np.sum((noisy - clean) ** 2))
+        assert snr == pytest.approx(float(str(item.meta["snr_db"])), abs=0.01)
+        assert ("t60_s" in item.meta) == (item.subset == "with_reverb")
+    assert Counter(i.subset for i in items) == {"no_reverb": 6, "with_reverb": 6}
+    assert all({i.meta["noise"] for i in items if i.subset == s} == set(acoustics.KINDS) for s in SUBSETS["se"])
+
+
+def test_conversion_sources_are_other_talkers(cache: Path) -> None:
+    items = Mini(MiniParams(task="vc"), None, cache).load().items
+    assert all(i.meta["source_speaker"] != i.meta["speaker"] == i.cluster for i in items)
+
+
+def test_another_process_another_order_the_same_bytes(cache: Path, tmp_path: Path) -> None:
+    """All items in order here; there one by one from the last, under another hash seed."""
+    code = """
+import sys
+from metis_bench.corpora.mini import make
+from metis_bench.systems.espeak_engine import EspeakEngine
+import hashlib, json
+out = {}
+with EspeakEngine() as engine:
+    for task in ("vc", "se"):
+        for i in reversed(range(6)):
+            for role, samples in make(engine, task, 0, i).audio.items():
+                out[f"mini-{task}-{i:04d}-{role}.wav"] = hashlib.sha256(samples.tobytes()).hexdigest()
+print(json.dumps(out))
+"""
+    env = {**os.environ, "PYTHONHASHSEED": "77"}
+    there = json.loads(subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True).stdout)
+    here = {}
+    for task in ("vc", "se"):
+        loaded = Mini(MiniParams.model_validate({"task": task}), None, cache).load()
+        for item in loaded.items[:6]:
+            for path in (item.prompt, item.source, item.reference):
+                if path is not None:
+                    pcm = np.round(load(path).samples * 32768).astype(np.int16)
+                    here[path.name] = hashlib.sha256(pcm.tobytes()).hexdigest()
+    assert here == there
+
+
+def test_items_do_not_depend_on_how_many_there_are_and_seeds_differ(cache: Path, tmp_path: Path) -> None:
+    Mini(MiniParams(task="tts", items=12), None, cache).load()
+    Mini(MiniParams(task="tts", items=3), None, tmp_path / "few").load()
+    Mini(MiniParams(task="tts", items=3, seed=1), None, tmp_path / "seed").load()
+    all_of, few, seeded = hashes(cache), hashes(tmp_path / "few"), hashes(tmp_path / "seed")
+    assert len(few) == 6 and few.items() <= all_of.items()
+    assert few.keys() == seeded.keys() and not few.items() & seeded.items()
+
+
+def test_altered_and_missing_files_are_made_again_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("espeakng_loader")
+    corpus = Mini(MiniParams(task="tts", items=4), None, tmp_path)
+    items = corpus.load().items
+    before = hashes(tmp_path)
+    asked: list[int] = []
+
+    def counting(engine: EspeakEngine, task: str, seed: int, index: int) -> object:
+        asked.append(index)
+        return make(engine, task, seed, index)
+
+    monkeypatch.setattr("metis_bench.corpora.mini.make", counting)
+    assert corpus.load().items == items and asked == []
+    assert items[1].prompt and items[2].reference
+    items[1].prompt.write_bytes(items[1].prompt.read_bytes()[:-2] + b"\1\0")
+    items[2].reference.unlink()
+    assert corpus.load().items == items and asked == [1, 2]
+    assert hashes(tmp_path) == before
+    manifest = items[0].reference.parent / "manifest.json"  # type: ignore[union-attr]
+    manifest.write_text("{ not json")
+    assert corpus.load().items == items and asked == [1, 2, 0, 1, 2, 3]
+    assert not list(tmp_path.glob("*/.*"))
+
+
+def test_a_manifest_cannot_point_outside_its_folder(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader")
+    corpus = Mini(MiniParams(task="tts", items=1), None, tmp_path)
+    item = corpus.load().items[0]
+    assert item.reference
+    manifest = item.reference.parent / "manifest.json"
+    outside = tmp_path / "outside.wav"
+    outside.write_bytes(item.reference.read_bytes())
+    content = json.loads(manifest.read_text())
+    content["items"][0]["files"]["../outside.wav"] = content["items"][0]["files"].pop(item.reference.name)
+    manifest.write_text(json.dumps(content))
+    assert corpus.load().items[0] == item
+    assert "outside" not in manifest.read_text()
+
+
+def test_without_espeak_the_fix_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from importlib import metadata
+
+    def absent(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", absent)
+    with pytest.raises(MissingPrerequisite, match=r'pip install "metis-bench\[embedded\]"'):
+        Mini(MiniParams(), None, tmp_path).load()
+
+
+def test_it_is_registered_and_checks_its_parameters() -> None:
+    assert corpora.get("mini") is Mini and Mini.default_folder is None
+    for wrong in ({"items": 0}, {"task": "l2s"}, {"voice": "x"}):
+        with pytest.raises(ValidationError):
+            MiniParams.model_validate(wrong)
+
+
+def test_talkers_differ_and_are_recognised(cache: Path) -> None:
+    """The claim the corpus was chosen by: GE2E tells its talkers apart."""
+    pytest.importorskip("resemblyzer")
+    from metis_bench.metrics.speakers import ge2e
+
+    items = Mini(MiniParams(task="tts"), None, cache).load().items
+    pairs = [(i.prompt, i.reference) for i in items[: len(SPEAKERS)]]
+    prompts, references = (
+        np.stack([ge2e.embed(ge2e.raise_volume(load(p, ge2e.RATE).samples)) for p in paths if p])
+        for paths in zip(*pairs, strict=True)
+    )
+    similar = references @ prompts.T
+    same, other = np.diag(similar), similar[~np.eye(len(SPEAKERS), dtype=bool)]
+    assert same.min() > other.max() + 0.1
