@@ -152,3 +152,11 @@ def test_jfk(real: Path, make_clip: MakeClip) -> None:
     audio = load(folder / "jfk.flac")
     feature = PocketSphinx((*TEXTS, text), "en").extract(make_clip(audio.samples, audio.rate))
     assert feature == {"text": text.lower()}
+
+
+def test_dither_is_one_step_and_always_the_same() -> None:
+    silence = np.zeros(16_000, dtype=np.float32)
+    noise = module.dithered(silence) * 32768
+    assert np.abs(noise).max() <= 1
+    assert noise.std() == pytest.approx((1 / 6) ** 0.5, rel=0.05), "triangular"
+    assert (module.dithered(silence) * 32768 == noise).all()

@@ -130,6 +130,17 @@ def _acoustic_model_sha256() -> str:
     return sha256_path(_model_folder() / "en-us")
 
 
+def dithered(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(T,) plus triangular noise of one 16-bit step, always the same: as Kaldi does by default.
+
+    Between the words of a synthesiser there is digital silence, on whose constant features the decoder loses whole
+    words: eSpeak NG's own clear speech had three times the errors without it.
+    """
+    rng = np.random.default_rng(0)
+    noise = rng.random(len(samples), dtype=np.float32) - rng.random(len(samples), dtype=np.float32)
+    return samples + noise / np.float32(32768)
+
+
 def to_pcm16(samples: NDArray[np.float32]) -> bytes:
     """(T,) in [-1, 1] to little-endian 16-bit samples; what lies outside is clipped."""
     return np.clip(np.round(samples * 32768.0), -32768, 32767).astype("<i2").tobytes()
@@ -157,6 +168,7 @@ class PocketSphinx(Recogniser):
             "pronounced_by_espeak": len(vocabulary.pronounced),
             "out_of_vocabulary": {"count": len(vocabulary.unknown), "sha256": sha256_json(vocabulary.unknown)},
             "rate": RATE,
+            "dither": "1 LSB triangular, seed 0",
             "audio": AUDIO_VERSION,
         }
 
@@ -169,9 +181,10 @@ class PocketSphinx(Recogniser):
 
         Digital silence is an empty transcript: on constant features the decoder would make up a word.
         """
-        pcm = to_pcm16(clip.audio(RATE).samples)
-        if len(pcm) < 2 * MIN_SAMPLES or not any(pcm):
+        samples = clip.audio(RATE).samples
+        if len(samples) < MIN_SAMPLES or not any(to_pcm16(samples)):
             return {"text": ""}
+        pcm = to_pcm16(dithered(samples))
         decoder = _decoder(vocabulary_of(self.texts))
         decoder.reinit_feat()  # forgets the cepstral mean and noise floor of the clips before this one
         decoder.start_utt()
