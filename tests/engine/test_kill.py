@@ -42,6 +42,7 @@ def command(folder: Path, store: str, out: str) -> subprocess.Popen[bytes]:
         env={**os.environ, "METIS_BENCH_HOME": str(folder / "home")},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell leaves it ignored
     )
 
 
