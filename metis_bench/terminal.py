@@ -53,7 +53,7 @@ def show_results(result: RunResult) -> None:
     for test_set in data["sets"]:
         table = Table(title=f"{test_set['id']}  ({test_set['items']} items)", title_justify="left")
         table.add_column("system", no_wrap=True)
-        table.add_column("kind")
+        table.add_column("kind", no_wrap=True)
         for column in shown:
             arrow = "↑" if column["direction"] == "higher" else "↓"
             table.add_column(f"{escape(column['label'])} {arrow}", justify="right")
