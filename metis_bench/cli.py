@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from metis_bench import __version__
 from metis_bench.errors import MetisBenchError
 
-F = TypeVar("F", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    from metis_bench.config import Config
+    from metis_bench.suite.schema import Suite
 
 INTERRUPTED, BROKEN = 130, 70
-
-
-def _options(*options: Callable[[F], F]) -> Callable[[F], F]:
-    def wrap(function: F) -> F:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return wrap
 
 
 def _names(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
@@ -45,32 +40,64 @@ _config = click.option(
 )
 _store = click.option("--store", metavar="DIR", help="Content store (default: from the config, else the user's cache).")
 
-SELECTION = _options(
-    click.argument("suite"),
-    click.option("--profile", metavar="NAME", help="Profile of the suite (default: mini, where there is one)."),
-    click.option(
-        "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a suite value, e.g. seeds=[0]."
-    ),
-    click.option("--system", "systems", metavar="A,B", multiple=True, callback=_names, help="Only these systems."),
-    click.option("--corpus", "corpora", metavar="A,B", multiple=True, callback=_names, help="Only these corpora."),
-    click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N items of each set."),
-    _config,
-    _store,
-    click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Worker processes (default: all cores)."),
-)
+
+@dataclass(frozen=True)
+class Selection:
+    """What `run`, `plan` and `prepare` share: which suite, how much of it, and on which machine."""
+
+    suite: str
+    profile: str | None
+    overrides: tuple[str, ...]
+    systems: tuple[str, ...]
+    corpora: tuple[str, ...]
+    limit: int | None
+    config: str | None
+    store: str | None
+    workers: int | None
+
+    def load(self) -> tuple[Suite, Config]:
+        """The resolved suite and the machine (whose plug-ins may register what the suite names)."""
+        from metis_bench.config import load_config
+        from metis_bench.suite.load import load_suite
+
+        config = load_config(self.config, store=self.store, workers=self.workers)
+        suite = load_suite(
+            self.suite,
+            self.profile,
+            overrides=self.overrides,
+            only_systems=self.systems,
+            only_corpora=self.corpora,
+            limit=self.limit,
+        )
+        return suite, config
 
 
-def _load(
-    suite: str,
-    profile: str | None,
-    overrides: tuple[str, ...],
-    systems: tuple[str, ...],
-    corpora: tuple[str, ...],
-    limit: int | None,
-) -> Any:
-    from metis_bench.suite.load import load_suite
+def _selecting(function: Callable[..., int]) -> Callable[..., int]:
+    """Add the options of a Selection, and hand them over as one."""
 
-    return load_suite(suite, profile, overrides=overrides, only_systems=systems, only_corpora=corpora, limit=limit)
+    @functools.wraps(function)
+    def collected(**values: Any) -> int:
+        names = [f.name for f in fields(Selection)]
+        return function(Selection(**{n: values.pop(n) for n in names}), **values)
+
+    options = (
+        click.argument("suite"),
+        click.option("--profile", metavar="NAME", help="Profile of the suite (default: mini, where there is one)."),
+        click.option(
+            "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a suite value, e.g. seeds=[0]."
+        ),
+        click.option("--system", "systems", metavar="A,B", multiple=True, callback=_names, help="Only these systems."),
+        click.option("--corpus", "corpora", metavar="A,B", multiple=True, callback=_names, help="Only these corpora."),
+        click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N items of each set."),
+        _config,
+        _store,
+        click.option(
+            "--workers", type=click.IntRange(min=1), metavar="N", help="Worker processes (default: all cores)."
+        ),
+    )
+    for option in reversed(options):
+        collected = option(collected)
+    return collected
 
 
 def _print_json(value: Any) -> None:
@@ -93,25 +120,13 @@ def cli() -> None:
 
 
 @cli.command()
-@SELECTION
+@_selecting
 @click.option(
     "--out", metavar="DIR", type=click.Path(path_type=Path), help="Run folder (default: runs/<suite>-<profile>-<hash>)."
 )
 @_json
 @_debug
-def run(
-    suite: str,
-    profile: str | None,
-    overrides: tuple[str, ...],
-    systems: tuple[str, ...],
-    corpora: tuple[str, ...],
-    limit: int | None,
-    config: str | None,
-    store: str | None,
-    workers: int | None,
-    out: Path | None,
-    as_json: bool,
-) -> int:
+def run(selection: Selection, out: Path | None, as_json: bool) -> int:
     """Run a suite to its report. Running again resumes: nothing in the store is done twice.
 
     \b
@@ -119,13 +134,11 @@ def run(
       metis-bench run suites/se.yaml --profile paper --system noisy,rnnoise --limit 20
     """
     from metis_bench import terminal
-    from metis_bench.config import load_config
     from metis_bench.engine.run import run as run_suite
 
-    machine = load_config(config, store=store, workers=workers)
-    resolved = _load(suite, profile, overrides, systems, corpora, limit)
+    suite, machine = selection.load()
     with terminal.progress() as progress:
-        result = run_suite(resolved, machine, out=out, progress=progress)
+        result = run_suite(suite, machine, out=out, progress=progress)
     if as_json:
         paths = {"run": str(result.folder), "report": str(result.report)}
         _print_json({**paths, "exit_code": result.exit_code, "results": result.results})
@@ -135,21 +148,10 @@ def run(
 
 
 @cli.command()
-@SELECTION
+@_selecting
 @_json
 @_debug
-def plan(
-    suite: str,
-    profile: str | None,
-    overrides: tuple[str, ...],
-    systems: tuple[str, ...],
-    corpora: tuple[str, ...],
-    limit: int | None,
-    config: str | None,
-    store: str | None,
-    workers: int | None,
-    as_json: bool,
-) -> int:
+def plan(selection: Selection, as_json: bool) -> int:
     """Show what `run` would do: cells cached, to run, or blocked, with hours of audio and an estimate.
 
     \b
@@ -157,12 +159,11 @@ def plan(
       metis-bench plan suites/tts.yaml --profile paper
     """
     from metis_bench import terminal
-    from metis_bench.config import load_config
     from metis_bench.engine.prepare import plan_cells, prepare
     from metis_bench.engine.store import Store
 
-    machine = load_config(config, store=store, workers=workers)
-    prepared = prepare(_load(suite, profile, overrides, systems, corpora, limit), machine)
+    suite, machine = selection.load()
+    prepared = prepare(suite, machine)
     cells = plan_cells(prepared, Store(machine.store), machine)
     if as_json:
         blocked = [{"what": b.what, "name": b.name, "reason": b.reason, "fix": b.fix} for b in prepared.blocked]
@@ -174,21 +175,10 @@ def plan(
 
 
 @cli.command()
-@SELECTION
+@_selecting
 @_json
 @_debug
-def prepare(
-    suite: str,
-    profile: str | None,
-    overrides: tuple[str, ...],
-    systems: tuple[str, ...],
-    corpora: tuple[str, ...],
-    limit: int | None,
-    config: str | None,
-    store: str | None,
-    workers: int | None,
-    as_json: bool,
-) -> int:
+def prepare(selection: Selection, as_json: bool) -> int:
     """Make or check the corpora of a suite: counts, and every audio file decoded once.
 
     \b
@@ -196,12 +186,9 @@ def prepare(
       metis-bench prepare suites/se.yaml --profile paper
     """
     from metis_bench import terminal
-    from metis_bench.config import load_config
     from metis_bench.engine.inspect import verify_corpora
 
-    machine = load_config(config, store=store, workers=workers)
-    resolved = _load(suite, profile, overrides, systems, corpora, limit)
-    report = verify_corpora(resolved, machine)
+    report = verify_corpora(*selection.load())
     _print_json(report) if as_json else terminal.show_corpora(report)
     return 6 if any(s["problems"] for s in report["sets"]) else 0
 

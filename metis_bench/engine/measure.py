@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from metis_bench.audio import Audio, decode, read_bytes, to_mono
+from metis_bench.audio import AUDIO_VERSION, Audio, decode, read_bytes, to_mono
 from metis_bench.config import Config, load_plugins
 from metis_bench.engine.generate import Progress
 from metis_bench.engine.local import Crash, LocalExecutor, Task
@@ -54,7 +54,7 @@ def bind(specs: Sequence[MetricSpec], contexts: Mapping[str, MetricContext]) -> 
     for corpus, context in contexts.items():
         for spec in specs:
             metric = metrics.get(spec.type)(spec.params, context)
-            signature = metric.signature()
+            signature = {**metric.signature(), "decoding": AUDIO_VERSION}
             out.append(BoundMetric(len(out), corpus, spec, context, metric, signature, sha256_json(signature)[:12]))
     return out
 
@@ -173,7 +173,7 @@ class ScoreHandler:
 
     def _feature(self, extractor: Extractor, clip: Clip) -> JSON:
         """From the store, else extracted and kept; 'undefined' is kept too (the same audio stays undefined)."""
-        key = sha256_json({"extractor": extractor.signature(), "audio": clip.sha256})
+        key = sha256_json({"extractor": extractor.signature(), "decoding": AUDIO_VERSION, "audio": clip.sha256})
         record = self.store.get("feature", key)
         if record is None:
             try:

@@ -11,6 +11,7 @@ from metis_bench.corpora.base import Field
 from metis_bench.hashing import JSON
 from metis_bench.metrics.alignment import VERSION, AlignParams, Wave, aligned_pair
 from metis_bench.metrics.base import Column, Metric, Sample, Score, Undefined, metrics
+from metis_bench.systems.base import require_package
 
 RATE = 16_000
 MIN_SECONDS = 0.39  # 30 frames of 25.6 ms, 12.8 ms apart, are one segment
@@ -63,7 +64,14 @@ class Estoi(Metric):
 
     def signature(self) -> Mapping[str, JSON]:
         """Rate, delay policy and its version."""
-        return {"metric": "estoi", "version": 1, "rate": RATE, "align": self.params.align, "alignment": VERSION}
+        return {
+            "package": f"pystoi {require_package('pystoi', 'metric estoi', self.extra)}",
+            "metric": "estoi",
+            "version": 1,
+            "rate": RATE,
+            "align": self.params.align,
+            "alignment": VERSION,
+        }
 
     def score(self, sample: Sample) -> dict[str, Score]:
         """The score; `detail` holds the delay. Raises Undefined for silence and for too little speech."""

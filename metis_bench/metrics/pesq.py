@@ -11,6 +11,7 @@ from metis_bench.corpora.base import Field, Params
 from metis_bench.hashing import JSON
 from metis_bench.metrics.alignment import AlignMode, Wave, aligned_pair
 from metis_bench.metrics.base import Column, Metric, Sample, Score, Undefined, metrics
+from metis_bench.systems.base import require_package
 
 RATE = 16_000
 NO_SHIFT: AlignMode = "none"  # PESQ finds delays itself, one an utterance; only the length is matched
@@ -105,7 +106,14 @@ class Pesq(Metric):
 
     def signature(self) -> Mapping[str, JSON]:
         """Mode, rate and length policy."""
-        return {"metric": "pesq", "version": 1, "mode": self.params.mode, "rate": RATE, "length": "pad or cut output"}
+        return {
+            "package": f"pesq {require_package('pesq', 'metric pesq', self.extra)}",
+            "metric": "pesq",
+            "version": 1,
+            "mode": self.params.mode,
+            "rate": RATE,
+            "length": "pad or cut output",
+        }
 
     def score(self, sample: Sample) -> dict[str, Score]:
         """The score; `detail` holds the length difference. Raises Undefined (never a 0.0)."""

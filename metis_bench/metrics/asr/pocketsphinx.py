@@ -138,7 +138,7 @@ def dithered(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """
     rng = np.random.default_rng(0)
     noise = rng.random(len(samples), dtype=np.float32) - rng.random(len(samples), dtype=np.float32)
-    return samples + noise / np.float32(32768)
+    return np.asarray(samples + noise / np.float32(32768), dtype=np.float32)
 
 
 def to_pcm16(samples: NDArray[np.float32]) -> bytes:
