@@ -19,8 +19,9 @@ from metis_bench.engine.aggregate import aggregate, score_lines
 from metis_bench.engine.generate import Progress, generate, records
 from metis_bench.engine.measure import measure
 from metis_bench.engine.prepare import Prepared, keep_rtf, prepare
-from metis_bench.engine.store import Store, write_atomic
+from metis_bench.engine.store import Store
 from metis_bench.errors import Interrupted, UsageError
+from metis_bench.files import write_atomic
 from metis_bench.hashing import JSON
 from metis_bench.suite.schema import Suite
 

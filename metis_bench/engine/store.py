@@ -10,26 +10,14 @@ system, and two writers of one key write the same content. Reading a damaged rec
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from metis_bench.files import write_atomic
 from metis_bench.hashing import JSON, sha256_bytes
 
 Space: TypeAlias = Literal["generation", "feature", "score", "timing"]
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write `data` to `path` so that no reader ever sees a part of it. Creates the folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 class Store:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from metis_bench.engine.store import Store, write_atomic
+from metis_bench.engine.store import Store
+from metis_bench.files import write_atomic
 
 
 @pytest.fixture
