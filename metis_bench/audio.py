@@ -28,8 +28,7 @@ F32 = NDArray[np.float32]
 MIN_RATE, MAX_RATE = 8_000, 192_000
 CONTAINERS = frozenset({"WAV", "WAVEX", "RF64", "FLAC", "MP3", "OGG", "NIST"})  # libsndfile's names of what is checked
 GIT_LFS = b"version https://git-lfs"  # a file that starts with this is a pointer: `git lfs pull` gets the audio
-CHANNEL_POLICY = "mean"  # mono = mean over channels; part of every generation key through AUDIO_VERSION
-AUDIO_VERSION = "1:soxr-hq:mean"  # raise it when decoding or resampling changes a sample
+AUDIO_VERSION = "1:soxr-hq:mean"  # mono is the channels' mean; part of every key: raise it when a sample changes
 
 
 @dataclass(frozen=True)

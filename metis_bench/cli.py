@@ -25,7 +25,10 @@ INTERRUPTED, BROKEN = 130, 70
 
 
 def _names(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(n.strip() for v in value for n in v.split(",") if n.strip())
+    names = tuple(n.strip() for v in value for n in v.split(",") if n.strip())
+    if value and not names:
+        raise click.BadParameter("expected one or more names, separated by commas")
+    return names
 
 
 def _set_debug(_: click.Context, __: click.Parameter, value: bool) -> None:
@@ -159,18 +162,20 @@ def plan(selection: Selection, as_json: bool) -> int:
       metis-bench plan suites/tts.yaml --profile paper
     """
     from metis_bench import terminal
-    from metis_bench.engine.prepare import plan_cells, prepare
+    from metis_bench.engine.prepare import plan_cells, prepare, scoring_estimate
     from metis_bench.engine.store import Store
 
     suite, machine = selection.load()
     prepared = prepare(suite, machine)
-    cells = plan_cells(prepared, Store(machine.store), machine)
+    store = Store(machine.store)
+    cells, scoring_s = plan_cells(prepared, store, machine), scoring_estimate(prepared, store, machine)
     if as_json:
         blocked = [{"what": b.what, "name": b.name, "reason": b.reason, "fix": b.fix} for b in prepared.blocked]
         warnings = [w for s in prepared.plan.sets for w in s.warnings]
-        _print_json({"id": prepared.id, "cells": cells, "blocked": blocked, "warnings": warnings})
+        facts = {"id": prepared.id, "cells": cells, "scoring_estimate_s": scoring_s}
+        _print_json({**facts, "blocked": blocked, "warnings": warnings})
     else:
-        terminal.show_plan(prepared, cells)
+        terminal.show_plan(prepared, cells, scoring_s)
     return 5 if prepared.blocked else 0
 
 

@@ -25,7 +25,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from metis_bench.errors import MissingPrerequisite, SuiteError, nearest
+from metis_bench.errors import MetisBenchError, MissingPrerequisite, SuiteError, nearest
+from metis_bench.hashing import sha256_bytes
 from metis_bench.suite import documents
 
 FILE_NAME = "metis-bench.yaml"
@@ -40,7 +41,8 @@ def home() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "metis-bench"
 
 
-def _cpu_count() -> int:
+def cpu_count() -> int:
+    """Cores this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # macOS
@@ -55,7 +57,7 @@ class Config:
     corpora: dict[str, Path] = field(default_factory=dict)
     store: Path = field(default_factory=lambda: home() / "store")
     runs: Path = field(default_factory=lambda: Path.cwd() / "runs")
-    workers: int = field(default_factory=_cpu_count)
+    workers: int = field(default_factory=cpu_count)
     devices: tuple[str, ...] | None = None
     plugins: tuple[str, ...] = ()
     timeout_s: float = 900.0
@@ -161,22 +163,36 @@ def _value(doc: documents.Document, key: str, value: Any, base: Path) -> Any:
 
 
 def load_plugins(plugins: tuple[str, ...]) -> None:
-    """Import plug-ins: a .py file's path, or a module name. They register systems, metrics and corpora."""
+    """Import plug-ins: a .py file's path, or a module name. They register systems, metrics and corpora.
+
+    A plug-in may import modules that lie beside it (its folder is searched last, so it can shadow nothing).
+    Raises MissingPrerequisite when one is not there, SuiteError with file:line when it does not import.
+    """
     for name in plugins:
-        if not name.endswith(".py"):
-            try:
-                importlib.import_module(name)
-            except ImportError as error:
-                raise MissingPrerequisite(f"plug-in '{name}' cannot be imported: {error}") from None
-            continue
         path = Path(name)
-        module_name = f"metis_bench_plugin_{path.stem}"
-        if module_name in sys.modules:
-            continue
-        if not path.is_file():
+        if name.endswith(".py") and not path.is_file():
             raise MissingPrerequisite(f"plug-in file not found: {path}")
-        spec = importlib.util.spec_from_file_location(module_name, path)
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module
+        try:
+            _import_file(path) if name.endswith(".py") else importlib.import_module(name)
+        except MetisBenchError:
+            raise
+        except Exception as error:  # a plug-in is the user's code: its errors are told as such
+            raise SuiteError(f"the plug-in does not import: {type(error).__name__}: {error}", where=name) from error
+
+
+def _import_file(path: Path) -> None:
+    module_name = f"metis_bench_plugin_{path.stem}_{sha256_bytes(str(path.resolve()).encode())[:8]}"
+    if module_name in sys.modules:
+        return
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None and spec.loader is not None
+    folder = str(path.resolve().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
         spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[module_name]
+        raise

@@ -69,7 +69,7 @@ def _store(config: Config) -> dict[str, Any]:
     folder = config.store
     while not folder.exists():
         folder = folder.parent
-    if os.access(folder, os.W_OK):
+    if folder.is_dir() and os.access(folder, os.W_OK):
         return _row("store", "ok", str(config.store))
     return _row("store", "missing", f"{config.store} cannot be written", "set 'store' in metis-bench.yaml")
 

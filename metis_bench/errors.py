@@ -7,10 +7,9 @@
       +-- MissingPrerequisite       (exit 5)  a package, weight, corpus or licence step is missing; carries the fix
       +-- ItemError                 (exit 6)  one item cannot be processed: becomes a failed row, ends no run
       |     +-- AudioError          (exit 6)  an audio file cannot be decoded as speech
-      +-- IncompleteComparison      (exit 3)  an oracle order is violated, or the runs cannot be compared
       +-- Interrupted               (exit 130) Ctrl-C or SIGTERM: the run is resumable
 
-Codes 1 (gate failed) and 4 (inconclusive) belong to `gate` and carry no exception.
+Code 3 is a finished run's own (an oracle order is violated), 70 a bug of ours; 1 and 4 are kept for `gate`.
 """
 
 from __future__ import annotations
@@ -65,12 +64,6 @@ class ItemError(MetisBenchError):
 
 class AudioError(ItemError):
     """An audio file is empty, truncated, not audio, or holds NaN."""
-
-
-class IncompleteComparison(MetisBenchError):
-    """Numbers exist but must not be compared."""
-
-    exit_code = 3
 
 
 class Interrupted(MetisBenchError):

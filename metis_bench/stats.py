@@ -13,9 +13,7 @@ from numpy.typing import NDArray
 
 from metis_bench.hashing import derive_seed
 
-F64 = NDArray[np.float64]
-
-BLOCK = 1 << 24  # weights held at a time
+BLOCK = 1 << 22  # weights worked on at a time
 
 
 def draws(clusters: int, resamples: int, seed: int, name: str) -> NDArray[np.int16]:
@@ -40,8 +38,10 @@ def interval(
     num, den = np.asarray(numerators, dtype=np.float64), np.asarray(denominators, dtype=np.float64)
     if np.count_nonzero(den) < 2:
         return None
-    top: F64 = weights @ num
-    bottom: F64 = weights @ den
+    step = max(1, BLOCK // len(num))  # int16 times float64 is computed in a float64 copy
+    pairs = np.stack([num, den], axis=1)
+    sums = np.concatenate([weights[i : i + step] @ pairs for i in range(0, len(weights), step)])
+    top, bottom = sums[:, 0], sums[:, 1]
     filled = bottom > 0  # a draw may hit only clusters without any score
     low, high = np.quantile(top[filled] / bottom[filled], [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

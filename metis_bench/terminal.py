@@ -14,6 +14,7 @@ from rich.table import Table
 from metis_bench.engine.generate import Progress as ProgressCallback
 from metis_bench.engine.prepare import Prepared
 from metis_bench.engine.run import RunResult
+from metis_bench.report.tables import number
 
 out = Console()
 err = Console(stderr=True)
@@ -40,18 +41,13 @@ def progress() -> Iterator[ProgressCallback]:
         yield update
 
 
-def number(value: float | None, decimals: int) -> str:
-    """A value with its column's decimals, or a dash."""
-    return "–" if value is None else f"{value:.{decimals}f}"
-
-
 def show_results(result: RunResult) -> None:
     """Leaderboards of the headline columns, checks and failures, then where the report is."""
     data = result.results
     cells = {(c["set"], c["system"], c["column"]): c for c in data["cells"]}
-    shown = [c for c in data["columns"] if c["headline"]]
     for test_set in data["sets"]:
-        table = Table(title=f"{test_set['id']}  ({test_set['items']} items)", title_justify="left")
+        shown = _shown(data["columns"], [c for c in data["cells"] if c["set"] == test_set["id"]])
+        table = Table(title=escape(f"{test_set['id']}  ({test_set['items']} items)"), title_justify="left")
         table.add_column("system", no_wrap=True)
         table.add_column("kind", no_wrap=True)
         for column in shown:
@@ -70,10 +66,17 @@ def show_results(result: RunResult) -> None:
     out.print(f"report: {result.report}", soft_wrap=True, highlight=False, markup=False)
 
 
+def _shown(columns: Sequence[Mapping[str, Any]], cells: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Headline columns that apply to a set; every one that applies where no headline does."""
+    applicable = {c["column"] for c in cells if c["status"] != "not_applicable"}
+    able = [c for c in columns if c["id"] in applicable]
+    return [c for c in able if c["headline"]] or able
+
+
 def _cell(cell: Mapping[str, Any] | None, column: Mapping[str, Any]) -> str:
     if cell is None or cell["status"] == "not_applicable":
         return "n/a"
-    text = number(cell["value"], column["decimals"])
+    text = "–" if cell["value"] is None else number(cell["value"], column["decimals"])
     return text if cell["n"] == cell["N"] else f"{text} ({cell['n']}/{cell['N']})"
 
 
@@ -90,11 +93,17 @@ def _show_checks(checks: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _show_failures(failures: Sequence[Mapping[str, Any]], limit: int = 10) -> None:
-    for f in failures[:limit]:
-        what = f"{f['system']} {f['set']} {f['item']} seed {f['seed']} {f['column'] or 'generation'}"
-        out.print(f"[red]{f['status']}:[/] {escape(what)}: {escape(str(f['reason']))}", soft_wrap=True)
-    if len(failures) > limit:
-        out.print(f"... and {len(failures) - limit} more; all of them are in the report")
+    """One line a (system, set, column, reason), with how many items it befell and the first of them."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for f in failures:
+        kind = (f["status"], f["system"], f["set"], f["column"] or "generation", str(f["reason"]))
+        groups.setdefault(kind, []).append(f["item"])
+    for (status, system, test_set, column, reason), items in list(groups.items())[:limit]:
+        which = items[0] if len(items) == 1 else f"{items[0]} and {len(items) - 1} more"
+        text = f"{system} on {test_set}, {column}, {which}: {reason}"
+        out.print(f"[red]{status}:[/] {escape(text)}", soft_wrap=True)
+    if len(groups) > limit:
+        out.print(f"... and {len(groups) - limit} more reasons; all of them are in the report")
 
 
 def duration(seconds: float | None) -> str:
@@ -106,37 +115,41 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def show_plan(prepared: Prepared, cells: Sequence[Mapping[str, Any]]) -> None:
-    """One line a (system, set), then what is blocked and how to unblock it."""
-    table = Table(title=f"plan of {prepared.suite.name} {prepared.suite.profile or ''}", title_justify="left")
-    for name in ("system", "set", "state", "cached", "to run", "audio h", "estimate"):
-        table.add_column(
-            name, justify="left" if name in ("system", "set", "state") else "right", no_wrap=name != "state"
-        )
-    for c in cells:
-        if c["status"] == "not_applicable":
-            table.add_row(c["system"], c["set"], f"n/a: {escape(c['reason'])}", "", "", "", "")
-            continue
-        state = {"cached": "cached", "to_run": "to run", "blocked": "[red]blocked[/]"}[c["status"]]
-        if c["broken"]:
-            state += f", [red]{c['broken']} broken inputs[/]"
-        estimate = duration(c["estimate_s"]) if c["to_run"] else ""
-        table.add_row(c["system"], c["set"], state, str(c["cached"]), str(c["to_run"]), f"{c['hours']:.3f}", estimate)
-    out.print(table)
+def show_plan(prepared: Prepared, cells: Sequence[Mapping[str, Any]], scoring_s: float | None) -> None:
+    """One table a set with a line a system, then the sums, what is blocked and how to unblock it."""
+    for test_set in prepared.plan.sets:
+        _plan_table(test_set.id, [c for c in cells if c["set"] == test_set.id])
     todo = sum(c.get("to_run", 0) for c in cells)
     hours = sum(c.get("hours", 0.0) for c in cells)
     known = [c["estimate_s"] for c in cells if c.get("to_run") and c["estimate_s"] is not None]
     unknown = sum(1 for c in cells if c.get("to_run") and c["estimate_s"] is None)
-    tail = f", {unknown} cells never timed" if unknown else ""
-    out.print(
-        f"{len(prepared.plan.rows)} rows, {todo} to run ({hours:.3f} h of audio), about {duration(sum(known))}{tail}"
-    )
+    generating = duration(sum(known) if known or not todo else None)
+    tail = f" ({unknown} of {len(known) + unknown} cells never timed)" if unknown else ""
+    out.print(f"{len(prepared.plan.rows)} rows, {todo} to generate ({hours:.3f} h of audio)")
+    out.print(f"generating: about {generating}{tail}; scoring what is generated: about {duration(scoring_s)}")
     for w in (w for s in prepared.plan.sets for w in s.warnings):
         out.print(f"[yellow]warning:[/] {escape(w)}", soft_wrap=True)
     for b in prepared.blocked:
         out.print(f"[red]blocked {b.what} '{escape(b.name)}':[/] {escape(b.reason)}", soft_wrap=True)
         if b.fix:
             out.print(f"  fix: {b.fix}", markup=False, soft_wrap=True)
+
+
+def _plan_table(title: str, cells: Sequence[Mapping[str, Any]]) -> None:
+    table = Table(title=escape(title), title_justify="left")
+    for name in ("system", "state", "cached", "to run", "audio h", "estimate"):
+        text = name in ("system", "state")
+        table.add_column(name, justify="left" if text else "right", no_wrap=name == "system")
+    for c in cells:
+        if c["status"] == "not_applicable":
+            table.add_row(escape(c["system"]), f"n/a: {escape(c['reason'])}", "", "", "", "")
+            continue
+        state = {"cached": "cached", "to_run": "to run", "blocked": "[red]blocked[/]"}[c["status"]]
+        if c["broken"]:
+            state += f", [red]{c['broken']} broken inputs[/]"
+        estimate = duration(c["estimate_s"]) if c["to_run"] else ""
+        table.add_row(escape(c["system"]), state, str(c["cached"]), str(c["to_run"]), f"{c['hours']:.3f}", estimate)
+    out.print(table)
 
 
 def show_corpora(report: Mapping[str, Any]) -> None:
@@ -147,7 +160,7 @@ def show_corpora(report: Mapping[str, Any]) -> None:
     for s in report["sets"]:
         official = "–" if s["official_count"] is None else str(s["official_count"])
         row = (str(s["items"]), official, str(s["files"]), f"{s['hours']:.3f}", str(len(s["problems"])))
-        table.add_row(s["id"], *row)
+        table.add_row(escape(s["id"]), *row)
     out.print(table)
     for s in report["sets"]:
         for w in s["warnings"]:
@@ -201,13 +214,17 @@ def _words(value: Any) -> str:
 
 
 def show_rows(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """A plain table of equal dicts."""
+    """A plain table of equal dicts; what stands under 'fix' follows below it, unbroken, so that it can be copied."""
     if not rows:
         out.print(f"no {title}")
         return
+    names = [n for n in rows[0] if n != "fix"]
     table = Table(title=title, title_justify="left")
-    for name in rows[0]:
-        table.add_column(name, overflow="fold")
+    for name in names:
+        table.add_column(name, overflow="fold", no_wrap=name == names[0])
     for row in rows:
-        table.add_row(*(escape("" if v is None else str(v)) for v in row.values()))
+        table.add_row(*(escape("" if row[n] is None else str(row[n])) for n in names))
     out.print(table)
+    for row in rows:
+        if row.get("fix"):
+            out.print(f"{row[names[0]]}: {row['fix']}", markup=False, highlight=False, soft_wrap=True)

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from metis_bench import audio
 from metis_bench.audio import Audio, decode, encode_wav, load, probe, resample, to_mono
 from metis_bench.errors import AudioError
 
@@ -386,7 +385,3 @@ def test_encode_wav_at_the_edges_of_16_bits() -> None:
 def test_encoded_nan_does_not_decode() -> None:
     with pytest.raises(AudioError, match="NaN"):
         decode(encode_wav(Audio(np.array([0.1, np.nan], dtype=np.float32), 16000)), HERE)
-
-
-def test_audio_version_names_the_policy() -> None:
-    assert audio.CHANNEL_POLICY in audio.AUDIO_VERSION

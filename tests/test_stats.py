@@ -44,6 +44,14 @@ def test_coverage_is_about_what_it_says() -> None:
     assert 0.83 < hits / 300 < 0.95
 
 
+def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = list(np.random.default_rng(3).normal(0, 1, 50))
+    weights = draws(50, 500, 0, "b")
+    whole = interval(x, [1.0] * 50, weights, 0.95)
+    monkeypatch.setattr("metis_bench.stats.BLOCK", 50 * 7)
+    assert interval(x, [1.0] * 50, weights, 0.95) == pytest.approx(whole)
+
+
 def test_one_cluster_has_no_interval_and_empty_ones_do_not_count() -> None:
     assert interval([1.0], [1.0], draws(1, 100, 0, "x"), 0.95) is None
     assert interval([1.0, 0.0], [1.0, 0.0], draws(2, 100, 0, "x"), 0.95) is None

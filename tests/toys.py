@@ -131,6 +131,8 @@ class ToyMoody(_Toy):
                 samples = samples * np.float32(np.nan)
             case "empty":
                 samples = samples[:0]
+            case "nan-score":
+                samples = samples * 0 + np.float32(0.5)
             case "stereo":
                 samples = np.stack([samples, samples])
             case "silence":
@@ -179,7 +181,11 @@ class ToyLevel(Metric):
     def signature(self) -> Mapping[str, JSON]:
         return {"metric": "toy-level", "scale": self.params.scale, "crash_below": self.params.crash_below}
 
+    def size(self, text: str | None, language: str) -> float | None:
+        return 2.0
+
     def score(self, sample: Sample) -> dict[str, Score]:
+        assert sample.text is None, "it did not declare the text"
         level = sample.feature(LevelExtractor(), sample.output)
         assert isinstance(level, float)
         if level == 0:
@@ -187,6 +193,8 @@ class ToyLevel(Metric):
         if level < self.params.crash_below:
             os.kill(os.getpid(), signal.SIGKILL)
         value = level * self.params.scale
+        if level == 0.5:
+            value = float("nan")
         return {
             "toy-level": Score("ok", value, detail={"num": value, "den": 2.0}),
             "toy-level.ratio": Score("ok", value / 2),

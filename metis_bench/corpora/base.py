@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict
 
-from metis_bench.hashing import JSON, sha256_json
+from metis_bench.hashing import JSON
 from metis_bench.registry import Registry
 
 Task: TypeAlias = Literal["tts", "vc", "tse", "se", "l2s"]
@@ -61,12 +61,6 @@ class LoadedCorpus:
     subsets: Mapping[str, Subset]
     licence: str
     warnings: tuple[str, ...] = ()
-
-    def list_hash(self, subset: str) -> str:
-        """sha256 of the ids, texts and tasks of one subset (paths and audio are hashed by the plan)."""
-        return sha256_json(
-            [[i.id, i.task, i.language, i.text, i.prompt_text] for i in self.items if i.subset == subset]
-        )
 
 
 class Params(BaseModel):

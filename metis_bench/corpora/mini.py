@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +29,7 @@ from metis_bench.corpora import mini_speech, mini_text
 from metis_bench.corpora.base import Corpus, Item, LoadedCorpus, Params, Subset, corpora
 from metis_bench.corpora.mini_speech import SPEAKERS, say
 from metis_bench.corpora.mini_text import sentence
+from metis_bench.files import write_atomic
 from metis_bench.hashing import JSON, derive_seed, sha256_bytes, sha256_file, sha256_json
 from metis_bench.systems import _espeak_server, espeak_engine
 from metis_bench.systems.base import require_package
@@ -116,7 +116,7 @@ class Mini(Corpus):
                     entries.append(self._write(folder, index, make(engine, self.params.task, self.params.seed, index)))
         if entries != known:
             manifest = Manifest(identity=identity, items=entries)
-            _replace(folder / MANIFEST, json.dumps(manifest.model_dump(), indent=1, sort_keys=True).encode())
+            write_atomic(folder / MANIFEST, json.dumps(manifest.model_dump(), indent=1, sort_keys=True).encode())
         return entries
 
     def _write(self, folder: Path, index: int, made: Made) -> Entry:
@@ -124,9 +124,10 @@ class Mini(Corpus):
         for role, samples in made.audio.items():
             data = encode_wav(Audio(samples.astype(np.float32) / 32768.0, RATE[self.params.task]))
             name = file_name(self.params.task, index, role)
-            _replace(folder / name, data)
+            write_atomic(folder / name, data)
             files[name] = sha256_bytes(data)
-        return Entry.model_validate({"files": files, "meta": made.meta})
+        # sorted, as the manifest is: a made item and one read back must be the same line of a plan, key by key
+        return Entry.model_validate({"files": dict(sorted(files.items())), "meta": dict(sorted(made.meta.items()))})
 
     def _intact(self, folder: Path, index: int, entry: Entry) -> bool:
         """Whether the entry names exactly this item's files, and they have the bytes it says."""
@@ -225,11 +226,3 @@ def _read_manifest(path: Path, identity: dict[str, str | int]) -> list[Entry]:
     except (OSError, ValidationError):
         return []
     return manifest.items if manifest.identity == identity else []
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file at once or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as stream:
-        stream.write(data)
-    Path(stream.name).replace(path)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metis_bench import stats
-from metis_bench.engine.measure import BoundMetric
-from metis_bench.hashing import JSON
+from metis_bench.engine.measure import BoundMetric, absent
+from metis_bench.hashing import JSON, canonical_json
 from metis_bench.metrics.base import Column
 from metis_bench.suite.plan import Plan, TestSet
 from metis_bench.suite.schema import OracleOrder, Suite
@@ -65,15 +65,20 @@ def aggregate(
     generations: Sequence[Mapping[str, Any]],
     fingerprints: Mapping[str, str],
 ) -> dict[str, Any]:
-    """results.json as a dict: no times, no paths; the same scores give the same bytes."""
+    """results.json as a dict: no times of day; the same scores give the same bytes."""
     by_cell = _group(plan, scores)
     cells: list[dict[str, Any]] = []
     for test_set in plan.sets:
         cells += _set_cells(suite, plan, test_set, bound, by_cell)
-    _rank(cells, {s.name: systems.get(s.type).kind in RANKED for s in suite.systems}, _columns(bound))
+    columns = _columns(bound)
+    mixed = _mixed_conditions(plan, generations)
+    costs = {c.id for b in bound for c in b.metric.columns if not b.metric.keyed}
+    ranked = {s.name: systems.get(s.type).kind in RANKED for s in suite.systems}
+    _rank([c for c in cells if not (c["set"] in mixed and c["column"] in costs)], ranked, columns)
     return {
         "schema": SCHEMA,
-        "suite": {k: suite.to_json()[k] for k in ("name", "title", "task", "profile", "description", "limit")},
+        "suite": suite.header(),
+        "stats": asdict(suite.stats),
         "systems": [
             {
                 "name": s.name,
@@ -86,12 +91,26 @@ def aggregate(
             for s in suite.systems
         ],
         "sets": [_set_json(s) for s in plan.sets],
-        "columns": [_column_json(c, m) for m, c in _columns(bound).values()],
-        "signatures": {b.signature_id: dict(b.signature) for b in bound},
+        "columns": [_column_json(c, m) for m, c in columns.values()],
+        "signatures": {b.signature_id: dict(b.signature) for b in bound if b.signature_id is not None},
         "cells": cells,
-        "oracle_checks": _oracle_checks(suite.oracle_order, plan, cells, _columns(bound)),
+        "oracle_checks": _oracle_checks(suite.oracle_order, plan, by_cell, columns),
         "failures": _failures(plan, generations, by_cell),
-        "warnings": [w for s in plan.sets for w in s.warnings],
+        "warnings": [*(w for s in plan.sets for w in s.warnings), *(mixed.values() if costs else ())],
+    }
+
+
+def _mixed_conditions(plan: Plan, generations: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Sets whose outputs were not all made on one kind of machine with one number of workers: times do not compare."""
+    seen: dict[str, set[str]] = defaultdict(set)
+    for row, g in zip(plan.rows, generations, strict=True):
+        if g["status"] == "ok" and plan.timed[row.system]:
+            seen[row.set_id].add(canonical_json(g["hardware"]))
+    return {
+        s: f"{s}: outputs were made under {len(found)} different conditions (machine, threads, workers): "
+        "times and memory are shown, and not ranked"
+        for s, found in seen.items()
+        if len(found) > 1
     }
 
 
@@ -156,26 +175,23 @@ def _set_cells(
     weights = stats.draws(len(clusters), suite.stats.resamples, suite.stats.seed, test_set.id)
     cells = []
     for system in suite.systems:
-        for b in bound:
-            if b.corpus != test_set.corpus:
-                continue
-            absent = plan.not_applicable.get((system.name, test_set.id))
-            missing = sorted(b.metric.needs - test_set.spec.provides)
-            if absent is None and missing:
-                absent = f"the set has no {', no '.join(missing)}"
+        for b in (b for b in bound if b.corpus == test_set.corpus):
+            reason = absent(plan, system.name, test_set, b.metric)
             for column in b.metric.columns:
                 base = {"set": test_set.id, "system": system.name, "column": column.id, "signature": b.signature_id}
-                if absent is not None:
-                    cells.append({**base, **_NOT_APPLICABLE, "reasons": {absent: 0}})
+                if reason is not None:
+                    cells.append({**base, **_NOT_APPLICABLE, "reasons": {reason: 0}})
                     continue
                 values = by_cell[test_set.id, system.name, column.id]
-                others = _column_values(by_cell, test_set.id, column) if column.aggregate == "ratio" else []
-                cells.append({**base, **cell(column, values, others, clusters, weights, suite.stats.level)})
+                sizes = _sizes(b, test_set) if column.aggregate == "ratio" else {}
+                cells.append({**base, **cell(column, values, sizes, clusters, weights, suite.stats.level)})
     return cells
 
 
-def _column_values(by_cell: Mapping[CellKey, list[Value]], set_id: str, column: Column) -> list[Value]:
-    return [v for (s, _, c), values in by_cell.items() if s == set_id and c == column.id for v in values]
+def _sizes(b: BoundMetric, test_set: TestSet) -> dict[str, float]:
+    """Denominators of a ratio column by item, known without any score."""
+    sizes = {p.item.id: b.metric.size(p.item.text, p.item.language) for p in test_set.items}
+    return {item: size for item, size in sizes.items() if size is not None}
 
 
 _NOT_APPLICABLE: dict[str, Any] = {
@@ -194,30 +210,26 @@ _NOT_APPLICABLE: dict[str, Any] = {
 def cell(
     column: Column,
     values: Sequence[Value],
-    others: Sequence[Value],
+    sizes: Mapping[str, float],
     clusters: Sequence[str],
     weights: NDArray[np.int16],
     level: float,
 ) -> dict[str, Any]:
     """One number with its interval, coverage and penalised twin.
 
-    values: this cell's rows; others: rows of all systems in the column (to know the size of failed ratio items).
-    Seeds of one item are averaged before clusters are resampled.
+    sizes: denominator of each item of a ratio column. Seeds of one item are averaged before clusters are resampled.
+    penalised: the same with failures at the column's worst, and no score counting for less than that: failing an item
+    never pays. None where the column has no worst.
     """
     ok = [v for v in values if v.status == "ok"]
-    scored = _ratio_terms(column, ok, {}) if column.aggregate == "ratio" else _mean_terms(ok, None)
-    value, ci = _point(column, scored, ok, clusters, weights, level)
-    full = ok if len(ok) == len(values) else _penalised_terms(column, values, others)
-    penalised = value if full is ok else None
-    if full is not None and full is not ok:
-        penalised, _ = _point(column, full, [], clusters, weights, level)  # type: ignore[arg-type]
+    terms = _ratio_terms(column, ok) if column.aggregate == "ratio" else _mean_terms(ok)
+    full = _penalised_terms(column, values, sizes)
     reasons = Counter(f"{v.status}: {v.reason}" for v in values if v.status != "ok")
-    status = "empty" if not ok else "complete" if len(ok) == len(values) else "incomplete"
     return {
-        "status": status,
-        "value": value,
-        "ci": ci,
-        "penalised": penalised,
+        "status": "empty" if not ok else "complete" if len(ok) == len(values) else "incomplete",
+        "value": _point(column, terms, ok),
+        "ci": None if column.aggregate == "max" else _interval(column, terms, clusters, weights, level),
+        "penalised": None if full is None else _point(column, full, ()),
         "n": len(ok),
         "N": len(values),
         "clusters": len({v.cluster for v in ok}),
@@ -230,54 +242,57 @@ def cell(
 Terms = list[tuple[str, float, float]]  # cluster, numerator, denominator: one an item
 
 
-def _mean_terms(values: Sequence[Value], worst: float | None) -> Terms:
-    """An item's numerator is the mean over its seeds (failures count `worst` when it is given), denominator 1."""
+def _mean_terms(values: Sequence[Value]) -> Terms:
+    """An item's numerator is the mean over its seeds, its denominator 1."""
     items: dict[str, list[float]] = defaultdict(list)
     cluster = {v.item: v.cluster for v in values}
     for v in values:
-        number = v.value if v.status == "ok" else worst
-        if number is not None:
-            items[v.item].append(number)
+        if v.value is not None:
+            items[v.item].append(v.value)
     return [(cluster[i], sum(x) / len(x), 1.0) for i, x in items.items()]
 
 
-def _ratio_terms(column: Column, values: Sequence[Value], sizes: Mapping[str, float]) -> Terms:
-    """Numerator and denominator from detail; a failed row is all wrong: numerator = denominator = its known size."""
+def _ratio_terms(column: Column, values: Sequence[Value]) -> Terms:
     num, den = column.ratio
-    return [
-        (v.cluster, float(v.detail[num]), float(v.detail[den]))
-        if v.status == "ok"
-        else (v.cluster, sizes[v.item], sizes[v.item])
-        for v in values
-    ]
+    return [(v.cluster, float(v.detail[num]), float(v.detail[den])) for v in values]
 
 
-def _penalised_terms(column: Column, values: Sequence[Value], others: Sequence[Value]) -> Terms | None:
-    if column.aggregate == "max" or (column.worst is None and column.aggregate == "mean"):
+def _penalised_terms(column: Column, values: Sequence[Value], sizes: Mapping[str, float]) -> Terms | None:
+    worst = column.worst
+    if column.aggregate == "max" or worst is None:
         return None
     if column.aggregate == "mean":
-        return _mean_terms(values, column.worst)
-    sizes = {v.item: float(v.detail[column.ratio[1]]) for v in others if v.status == "ok"}
+        bound = max if column.direction == "higher" else min
+        return _mean_terms([replace(v, value=worst if v.value is None else bound(v.value, worst)) for v in values])
     if any(v.status != "ok" and v.item not in sizes for v in values):
         return None
-    return _ratio_terms(column, values, sizes)
+    scored = _ratio_terms(column, [v for v in values if v.status == "ok"])
+    lost = [(v.cluster, sizes[v.item], sizes[v.item]) for v in values if v.status != "ok"]  # all of it wrong
+    return [(c, min(n, d) if column.direction == "lower" else n, d) for c, n, d in scored] + (
+        lost if column.direction == "lower" else [(c, 0.0, d) for c, _, d in lost]
+    )
 
 
-def _point(
-    column: Column, terms: Terms, ok: Sequence[Value], clusters: Sequence[str], weights: NDArray[np.int16], level: float
-) -> tuple[float | None, list[float] | None]:
+def _scale(column: Column) -> float:
+    return 100.0 if column.aggregate == "ratio" and column.unit == "%" else 1.0
+
+
+def _point(column: Column, terms: Terms, ok: Sequence[Value]) -> float | None:
     if column.aggregate == "max":
-        return max((v.value for v in ok if v.value is not None), default=None), None
+        return max((v.value for v in ok if v.value is not None), default=None)
+    total = sum(d for _, _, d in terms)
+    return _scale(column) * sum(n for _, n, _ in terms) / total if total > 0 else None
+
+
+def _interval(
+    column: Column, terms: Terms, clusters: Sequence[str], weights: NDArray[np.int16], level: float
+) -> list[float] | None:
     num, den = dict.fromkeys(clusters, 0.0), dict.fromkeys(clusters, 0.0)
     for cluster, n, d in terms:
         num[cluster] += n
         den[cluster] += d
-    total = sum(den.values())
-    if total <= 0:
-        return None, None
-    scale = 100.0 if column.aggregate == "ratio" and column.unit == "%" else 1.0
     ci = stats.interval(list(num.values()), list(den.values()), weights, level)
-    return scale * sum(num.values()) / total, None if ci is None else [scale * ci[0], scale * ci[1]]
+    return None if ci is None else [_scale(column) * x for x in ci]
 
 
 def _extra(column: Column, ok: Sequence[Value]) -> dict[str, float]:
@@ -310,23 +325,29 @@ def _rank(cells: list[dict[str, Any]], ranked: Mapping[str, bool], columns: Mapp
 def _oracle_checks(
     orders: Sequence[OracleOrder],
     plan: Plan,
-    cells: Sequence[Mapping[str, Any]],
+    by_cell: Mapping[CellKey, list[Value]],
     columns: Mapping[str, tuple[str, Column]],
 ) -> list[dict[str, Any]]:
-    """ok: true, false (violated), or null when one side has no value in this set (not applicable, or all failed)."""
-    values = {(c["set"], c["system"], c["column"]): c["value"] for c in cells}
+    """Both sides over the items that both have a value for, so that a failed item cannot turn the order around.
+
+    ok: true, false (violated), or null without such items (not applicable to the set, or all failed). Orders that name
+    a system left out of this run are left out too.
+    """
     out: list[dict[str, Any]] = []
-    present = {c["system"] for c in cells}
+    present = {row.system for row in plan.rows} | {system for system, _ in plan.not_applicable}
     for order in orders:
         if not {order.better, order.worse} <= present:
-            continue  # left out with --system
-        higher = columns[order.column][1].direction == "higher"
+            continue
+        column = columns[order.column][1]
         for test_set in plan.sets:
             if order.sets is not None and not {test_set.id, test_set.corpus} & set(order.sets):
                 continue
-            better = values.get((test_set.id, order.better, order.column))
-            worse = values.get((test_set.id, order.worse, order.column))
-            ok = None if better is None or worse is None else better > worse if higher else better < worse
+            better, worse, items = _common(
+                by_cell.get((test_set.id, order.better, column.id), []),
+                by_cell.get((test_set.id, order.worse, column.id), []),
+                column,
+            )
+            ok = None if better is None or worse is None else _is_better(column, better, worse)
             out.append(
                 {
                     "set": test_set.id,
@@ -335,11 +356,25 @@ def _oracle_checks(
                     "worse": order.worse,
                     "better_value": better,
                     "worse_value": worse,
+                    "items": items,
                     "ok": ok,
-                    "reason": "not applicable to this set, or without any score" if ok is None else None,
+                    "reason": "not applicable to this set, or no item with both values" if ok is None else None,
                 }
             )
     return out
+
+
+def _is_better(column: Column, one: float, other: float) -> bool:
+    return one > other if column.direction == "higher" else one < other
+
+
+def _common(left: Sequence[Value], right: Sequence[Value], column: Column) -> tuple[float | None, float | None, int]:
+    """Values of two cells over the items that are scored in both, and how many those are."""
+    scored = [[v for v in side if v.status == "ok"] for side in (left, right)]
+    items = {v.item for v in scored[0]} & {v.item for v in scored[1]}
+    one, other = ([v for v in side if v.item in items] for side in scored)
+    terms = _ratio_terms if column.aggregate == "ratio" else lambda _, values: _mean_terms(values)
+    return _point(column, terms(column, one), one), _point(column, terms(column, other), other), len(items)
 
 
 def _failures(

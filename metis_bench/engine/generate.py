@@ -6,6 +6,7 @@ Rows with the same key (a deterministic system under another name, the same item
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 import traceback
@@ -18,11 +19,11 @@ import numpy as np
 
 from metis_bench import audio
 from metis_bench.audio import Audio
-from metis_bench.config import Config, load_plugins
+from metis_bench.config import Config, cpu_count, load_plugins
 from metis_bench.engine.local import Crash, LocalExecutor, Task
 from metis_bench.engine.memory import peak_mb, reset_peak
 from metis_bench.engine.store import Store
-from metis_bench.errors import ItemError, MetisBenchError
+from metis_bench.errors import ItemError, MetisBenchError, MissingPrerequisite
 from metis_bench.hashing import JSON, sha256_bytes
 from metis_bench.provenance import hardware
 from metis_bench.suite.plan import AUDIO_FIELDS, Plan, PlannedItem, Row
@@ -30,6 +31,7 @@ from metis_bench.suite.schema import Suite, SystemSpec
 from metis_bench.systems.base import Request, System, systems
 
 MAX_OUTPUT_S = 1800.0
+ABORT_FIX = "free some space or choose another --store, then run the same command again to resume"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Job:
 
     key: str
     item: str
+    subset: str
     task: str
     language: str
     seed: int
@@ -53,6 +56,7 @@ class WorkerInit:
     system: str
     params: Mapping[str, Any]
     store: str
+    workers: int  # of the run, not of what is left of it: how crowded the machine was is part of a measured time
 
 
 class GenerateHandler:
@@ -63,23 +67,32 @@ class GenerateHandler:
         cls = systems.get(init.system)
         self.system: System = cls(cls.params_type.model_validate(init.params))
         self.store = Store(Path(init.store))
-        self.hardware = hardware(gpus=self.system.uses_gpu)
+        threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
+        self.hardware = {**hardware(gpus=self.system.uses_gpu), "threads": threads, "workers": init.workers}
         self.broken: str | None = None
-        self.warm = False
+        self.loaded = False
 
     def run(self, job: Job, start: int) -> Iterator[dict[str, Any]]:
         """One step: generate, validate, store. A failure is a result with its reason."""
         assert start == 0
+        if self.broken is not None:
+            yield {"reason": self.broken}
+            return
         try:
             self._set_up(job)
-            yield {"record": self._generate(job)}
+            made = self._generate(job)
         except ItemError as error:
             yield {"reason": error.message}
         except MetisBenchError as error:
             yield {"reason": str(error)}
         except Exception as error:  # noqa: BLE001 - boundary 1 of 2: whatever a system raises is a failed row
             traceback.print_exc(file=sys.stderr)
-            yield {"reason": f"{type(error).__name__}: {error}".splitlines()[0][:500]}
+            reason = f"{type(error).__name__}: {error}".splitlines()[0][:500]
+            if not self.loaded:  # loading it once more for every item would fail as often
+                reason = self.broken = f"the system cannot be loaded: {reason}"
+            yield {"reason": reason}
+        else:
+            yield self._keep(job, *made)
 
     def close(self) -> None:
         """Let the system free what it took."""
@@ -87,23 +100,17 @@ class GenerateHandler:
 
     def _set_up(self, job: Job) -> None:
         """Load the system once, then run the first item once unmeasured: start-up must not be timed as generation."""
-        if self.broken is not None:
-            raise ItemError(self.broken)
-        if self.warm:
-            return
-        try:
+        if not self.loaded:
             self.system.setup()
-        except Exception as error:
-            traceback.print_exc(file=sys.stderr)
-            self.broken = f"the system cannot be loaded: {error}"
-            raise ItemError(self.broken) from error
-        self.warm = True
-        self.system.generate(self._request(job))
+            self.loaded = True
+            if self.system.timed:
+                self.system.generate(self._request(job))
 
     def _request(self, job: Job) -> Request:
         inputs = {name: read_input(Path(path), sha256) for name, (path, sha256) in job.files.items()}
         return Request(
             id=job.item,
+            subset=job.subset,
             task=job.task,  # type: ignore[arg-type]  # a Task, checked by the suite
             language=job.language,
             seed=job.seed,
@@ -114,29 +121,26 @@ class GenerateHandler:
             reference=inputs.get("reference"),
         )
 
-    def _generate(self, job: Job) -> dict[str, JSON]:
+    def _generate(self, job: Job) -> tuple[bytes, dict[str, Any]]:
         request = self._request(job)
         reset_peak()
         started = time.perf_counter()
-        output = self.system.generate(request)
+        returned = self.system.generate(request)
         wall = time.perf_counter() - started
         peak = peak_mb()
-        clipped = check_output(output)
+        output, clipped = check_output(returned)
         data = audio.encode_wav(output)
-        record: dict[str, JSON] = {
-            "audio": {
-                "sha256": self.store.put_audio(data),
-                "bytes": len(data),
-                "rate": output.rate,
-                "seconds": output.seconds,
-                "over_full_scale": clipped,
-            },
-            "wall_s": wall,
-            "peak_mb": peak,
-            "hardware": self.hardware,
-        }
-        self.store.put("generation", job.key, record)
-        return record
+        facts = {"bytes": len(data), "rate": output.rate, "seconds": output.seconds, "over_full_scale": clipped}
+        return data, {"audio": facts, "wall_s": wall, "peak_mb": peak, "hardware": self.hardware}
+
+    def _keep(self, job: Job, data: bytes, record: dict[str, Any]) -> dict[str, Any]:
+        """Store first, then report. A store that cannot be written is nobody's failed row: it ends the run."""
+        try:
+            record["audio"]["sha256"] = self.store.put_audio(data)
+            self.store.put("generation", job.key, record)
+        except OSError as error:
+            return {"abort": f"the store cannot be written: {error.strerror}"}
+        return {"record": record}
 
 
 def read_input(path: Path, sha256: str) -> Audio:
@@ -148,8 +152,13 @@ def read_input(path: Path, sha256: str) -> Audio:
     return Audio(audio.to_mono(samples), info.rate)
 
 
-def check_output(output: Audio) -> int:
-    """Refuse what cannot be speech audio; returns the number of samples beyond full scale. Raises ItemError."""
+def check_output(output: Any) -> tuple[Audio, int]:
+    """What a system returned, if it can be speech audio, and its number of samples beyond full scale.
+
+    Raises ItemError for anything but mono (T,) float32 of finite samples at a rate that is a whole number of Hz.
+    """
+    if not isinstance(output, Audio):
+        raise ItemError(f"the system returned {type(output).__name__}; expected Audio(samples, rate)")
     samples = output.samples
     if not isinstance(samples, np.ndarray) or samples.ndim != 1 or samples.dtype != np.float32:
         kind = getattr(samples, "dtype", type(samples).__name__)
@@ -158,14 +167,20 @@ def check_output(output: Audio) -> int:
         raise ItemError("the system returned no samples")
     if not np.isfinite(samples).all():
         raise ItemError("the system returned NaN or infinite samples")
-    if not audio.MIN_RATE <= output.rate <= audio.MAX_RATE:
+    if output.rate != int(output.rate) or not audio.MIN_RATE <= output.rate <= audio.MAX_RATE:
         raise ItemError(f"the system returned a sample rate of {output.rate} Hz")
+    output = Audio(samples, int(output.rate))
     if output.seconds > MAX_OUTPUT_S:
         raise ItemError(f"the system returned {output.seconds:.0f} s of audio (limit {MAX_OUTPUT_S:.0f} s)")
-    return int(np.count_nonzero(np.abs(samples) > 1.0))
+    return output, int(np.count_nonzero(np.abs(samples) > 1.0))
 
 
 Progress = Callable[[str, int, int], None]  # what, done, total
+
+
+def quiet(what: str, done: int, total: int) -> None:
+    """The progress callback that shows nothing."""
+    del what, done, total
 
 
 def generate(suite: Suite, plan: Plan, store: Store, config: Config, progress: Progress) -> dict[str, str]:
@@ -177,7 +192,7 @@ def generate(suite: Suite, plan: Plan, store: Store, config: Config, progress: P
             continue
         cls = systems.get(spec.type)
         gpus = config.gpus() if cls.uses_gpu else ()
-        init = WorkerInit(config.plugins, spec.type, spec.params.model_dump(), str(store.root))
+        init = WorkerInit(config.plugins, spec.type, spec.params.model_dump(), str(store.root), config.workers)
         workers = min(config.workers, len(jobs))
         progress(spec.name, 0, len(jobs))
         with LocalExecutor(
@@ -185,12 +200,15 @@ def generate(suite: Suite, plan: Plan, store: Store, config: Config, progress: P
             init,
             workers,
             timeout_s=config.timeout_s,
+            threads=max(1, cpu_count() // (len(gpus) or config.workers)),
             gpus=gpus[: len(jobs)],
         ) as pool:
             for done, (task, _, result) in enumerate(pool.run([Task(j) for j in jobs]), start=1):
                 progress(spec.name, done, len(jobs))
                 if isinstance(result, Crash):
                     failures[task.payload.key] = result.reason
+                elif "abort" in result:
+                    raise MissingPrerequisite(result["abort"], where=store.root, fix=ABORT_FIX)
                 elif "reason" in result:
                     failures[task.payload.key] = result["reason"]
     return failures
@@ -218,6 +236,7 @@ def _job(row: Row, planned: PlannedItem, needs: frozenset[str]) -> Job:
     return Job(
         key=row.key,
         item=item.id,
+        subset=item.subset,
         task=item.task,
         language=item.language,
         seed=row.derived_seed,

@@ -11,6 +11,7 @@ from metis_bench import audio
 from metis_bench.config import Config
 from metis_bench.corpora.base import corpora
 from metis_bench.engine.prepare import load_corpus
+from metis_bench.engine.run import read_header
 from metis_bench.engine.store import Store
 from metis_bench.errors import AudioError, UsageError, nearest
 from metis_bench.metrics.base import metrics
@@ -51,7 +52,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def run_store(folder: Path) -> Store:
     """The store a run was made with."""
-    return Store(Path(json.loads((folder / "run.json").read_text(encoding="utf-8"))["store"]))
+    return Store(Path(read_header(folder)["store"]))
 
 
 def item_record(folder: Path, name: str) -> dict[str, Any]:
@@ -148,11 +149,13 @@ def _suite_row(path: Path) -> dict[str, Any]:
 
 
 def _run_row(folder: Path) -> dict[str, Any]:
-    header = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    state = "complete" if (folder / "results.json").is_file() else "interrupted"
+    try:
+        header = read_header(folder)
+    except UsageError as error:
+        return {"run": folder.name, "suite": None, "created": None, "state": f"damaged: {error.message}"}
     return {
         "run": folder.name,
         "suite": header["suite"]["name"],
         "created": header["provenance"]["created"],
-        "state": state,
+        "state": "complete" if (folder / "results.json").is_file() else "interrupted",
     }

@@ -22,6 +22,9 @@ from typing import IO, Any
 from metis_bench.errors import MetisBenchError
 
 SHOWN_STDERR = 400
+# our own sys.path, not one that begins with the current folder: a pesq.py lying there must not be imported
+PROGRAM = "import sys; sys.path[:] = {path!r}; from metis_bench.engine.worker import main; main({fd})"
+MAX_FAILURES = 3  # starts, or loadings, in a row
 START_GRACE_S = 120.0  # a worker's imports and model loading, on top of the first step's time
 
 
@@ -41,7 +44,7 @@ class Crash:
     reason: str
 
 
-@dataclass
+@dataclass(eq=False)
 class _Worker:
     process: subprocess.Popen[bytes]
     pipe: Connection
@@ -50,6 +53,7 @@ class _Worker:
     task: Task | None = None
     deadline: float = 0.0
     ready: bool = False  # its handler is built
+    warm: bool = False  # it has returned a step: models are loaded
 
     def last_words(self) -> str:
         """The end of what it wrote to stderr."""
@@ -76,19 +80,19 @@ class LocalExecutor:
         *,
         timeout_s: float,
         gpus: Sequence[str] = (),
-        threads: int | None = None,
+        threads: int = 1,
     ) -> None:
         """`factory`: 'module:callable' building the handler from `init` in each worker.
 
-        gpus: one worker is started for each, bound to it; `workers` then does not count. threads: per worker, for BLAS
-        and OpenMP; default is the cores shared out evenly.
+        gpus: one worker is started for each, bound to it; `workers` then does not count. threads: per worker, for BLAS,
+        OpenMP and ONNX. It must not depend on how much is left to do: sums in another order have other last bits.
         """
         self._factory, self._init, self._timeout = factory, init, timeout_s
         self._envs: list[dict[str, str]] = [{"CUDA_VISIBLE_DEVICES": g} for g in gpus] or [{} for _ in range(workers)]
-        share = threads or max(1, (os.cpu_count() or 1) // len(self._envs))
         for env in self._envs:
-            env.update({name: str(share) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")})
+            env.update({name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")})
         self._workers: list[_Worker] = []
+        self._failed_starts = self._cold_deaths = 0
 
     def __enter__(self) -> LocalExecutor:
         return self
@@ -107,7 +111,7 @@ class LocalExecutor:
         log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
         with theirs:
             process = subprocess.Popen(
-                [sys.executable, "-m", "metis_bench.engine.worker", str(theirs.fileno())],
+                [sys.executable, "-c", PROGRAM.format(path=sys.path, fd=theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,  # libraries that print must not spoil --json
@@ -142,7 +146,7 @@ class LocalExecutor:
             else:
                 return
             worker.task = task = waiting.popleft()
-            worker.deadline = time.monotonic() + self._timeout + (0 if worker.ready else START_GRACE_S)
+            worker.deadline = time.monotonic() + self._timeout + (0 if worker.warm else START_GRACE_S)
             with suppress(OSError):  # a dead worker is noticed in _collect
                 worker.pipe.send((task.payload, task.done))
 
@@ -153,7 +157,8 @@ class LocalExecutor:
         ready = wait([w.pipe for w in busy], timeout=patience)
         for worker in busy:
             task = worker.task
-            assert task is not None
+            if task is None or worker not in self._workers:  # given up meanwhile
+                continue
             if worker.pipe in ready:
                 yield from self._receive(worker, task, waiting)
             elif time.monotonic() > worker.deadline:
@@ -168,10 +173,13 @@ class LocalExecutor:
             words = worker.last_words()
             yield from self._blame(worker, task, f"the worker died ({how}){': ' + words if words else ''}", waiting)
             return
-        worker.deadline = time.monotonic() + self._timeout
         if kind == "ready":
             worker.ready = True
+            worker.deadline = time.monotonic() + self._timeout + START_GRACE_S
             return
+        worker.warm = True
+        self._cold_deaths = 0
+        worker.deadline = time.monotonic() + self._timeout
         if kind == "done":
             worker.task = None
             if task.done < task.steps:  # a handler that yields too little must not lose rows
@@ -186,12 +194,29 @@ class LocalExecutor:
             yield task, task.done - 1, Crash(reason)
 
     def _blame(self, worker: _Worker, task: Task, reason: str, waiting: deque[Task]) -> Iterator[tuple[Task, int, Any]]:
-        if not worker.ready:
-            raise MetisBenchError(f"a worker process cannot start: {reason}")
         index = self._workers.index(worker)
         worker.kill()
         self._workers[index] = self._start(worker.env)
-        step, task.done = task.done, task.done + 1
-        if task.done < task.steps:
+        if not worker.ready:  # killed from outside, or it never will be: no step's fault
+            self._failed_starts += 1
+            if self._failed_starts >= MAX_FAILURES:
+                raise MetisBenchError(f"worker processes cannot start: {reason}")
             waiting.appendleft(task)
+            return
+        self._cold_deaths = 0 if worker.warm else self._cold_deaths + 1
+        step, task.done = task.done, task.done + 1
         yield task, step, Crash(reason)
+        if self._cold_deaths >= MAX_FAILURES:  # what hangs or dies while loading would do so for every item
+            yield from self._give_up(task, waiting, f"given up after {MAX_FAILURES} workers failed to load: {reason}")
+        elif task.done < task.steps:
+            waiting.appendleft(task)
+
+    def _give_up(self, task: Task, waiting: deque[Task], reason: str) -> Iterator[tuple[Task, int, Any]]:
+        for worker in self._workers:
+            if worker.task is not None and worker.task is not task:
+                waiting.append(worker.task)
+            worker.kill()
+        self._workers.clear()
+        for lost in (task, *waiting):
+            yield from self._skip_rest(lost, reason)
+        waiting.clear()

@@ -7,18 +7,19 @@ import sys
 import traceback
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from metis_bench.audio import AUDIO_VERSION, Audio, decode, read_bytes, to_mono
 from metis_bench.config import Config, load_plugins
-from metis_bench.engine.generate import Progress
+from metis_bench.corpora.base import Field
+from metis_bench.engine.generate import ABORT_FIX, Progress
 from metis_bench.engine.local import Crash, LocalExecutor, Task
 from metis_bench.engine.store import Store
-from metis_bench.errors import AudioError, ItemError, MetisBenchError
-from metis_bench.hashing import JSON, sha256_bytes, sha256_json
+from metis_bench.errors import AudioError, ItemError, MetisBenchError, MissingPrerequisite
+from metis_bench.hashing import JSON, canonical_json, sha256_bytes, sha256_json
 from metis_bench.metrics.base import (
     Clip,
     Extractor,
@@ -29,7 +30,8 @@ from metis_bench.metrics.base import (
     Undefined,
     metrics,
 )
-from metis_bench.suite.plan import AUDIO_FIELDS, Plan, Row
+from metis_bench.sources import source_hash
+from metis_bench.suite.plan import AUDIO_FIELDS, Plan, Row, TestSet
 from metis_bench.suite.schema import MetricSpec
 
 CLIPS_KEPT = 8  # decoded clips a worker remembers: the metrics of one row come one after another
@@ -45,17 +47,28 @@ class BoundMetric:
     context: MetricContext
     metric: Metric
     signature: Mapping[str, JSON]
-    signature_id: str
+    signature_id: str | None  # None: not applicable to any set of the corpus
 
 
-def bind(specs: Sequence[MetricSpec], contexts: Mapping[str, MetricContext]) -> list[BoundMetric]:
-    """Every metric for every corpus. Signatures hash weights but load no model."""
+def bind(
+    specs: Sequence[MetricSpec], contexts: Mapping[str, MetricContext], provides: Mapping[str, frozenset[Field]]
+) -> list[BoundMetric]:
+    """Every metric for every corpus. Signatures hash weights but load no model.
+
+    provides: fields that at least one set of the corpus has. A metric that no set can satisfy is bound without a
+    signature: it will only ever be 'not applicable' (a closed-vocabulary recogniser cannot be built without texts).
+    """
     out: list[BoundMetric] = []
     for corpus, context in contexts.items():
         for spec in specs:
             metric = metrics.get(spec.type)(spec.params, context)
-            signature = {**metric.signature(), "decoding": AUDIO_VERSION}
-            out.append(BoundMetric(len(out), corpus, spec, context, metric, signature, sha256_json(signature)[:12]))
+            signature: dict[str, JSON] = {}
+            if metric.needs <= provides[corpus]:
+                signature = {**metric.signature(), **({"decoding": AUDIO_VERSION} if metric.keyed else {})}
+                if not type(metric).__module__.startswith("metis_bench."):  # a plug-in's author raises no version
+                    signature["source"] = source_hash(type(metric), Metric)
+            name = sha256_json(signature)[:12] if signature else None
+            out.append(BoundMetric(len(out), corpus, spec, context, metric, signature, name))
     return out
 
 
@@ -101,7 +114,11 @@ class ScoreHandler:
         for index, key in job.steps[start:]:
             scores, keep = self._score(index, sample)
             if keep and self._metric(index).keyed:
-                self.store.put("score", key, {"scores": scores})
+                try:
+                    self.store.put("score", key, {"scores": scores})
+                except OSError as error:
+                    yield {"abort": f"the store cannot be written: {error.strerror}"}
+                    return
             yield {"scores": scores}
 
     def _metric(self, index: int) -> Metric:
@@ -116,8 +133,9 @@ class ScoreHandler:
         metric = self._metric(index)
         columns = [c.id for c in metric.columns]
         try:
-            scores = metric.score(sample)
-            return {c: check_score(scores.get(c)) for c in columns}, all(s.status != "failed" for s in scores.values())
+            scores = metric.score(_restricted(sample, metric.needs))
+            checked = {c: check_score(scores.get(c)) for c in columns}
+            return checked, all(s["status"] != "failed" for s in checked.values())
         except Undefined as undefined:
             return {c: asdict(Score("undefined", reason=undefined.message)) for c in columns}, True
         except ItemError as error:
@@ -153,7 +171,7 @@ class ScoreHandler:
             if rate is None:
                 data = read_bytes(Path(path))
                 if sha256_bytes(data) != sha256:
-                    raise AudioError(self._altered(Path(path)), where=path)
+                    raise AudioError(self._altered(Path(path), sha256), where=path)
                 samples, info = decode(data, Path(path))
                 audio = Audio(to_mono(samples), info.rate)
             else:
@@ -164,9 +182,9 @@ class ScoreHandler:
         self.clips.move_to_end((sha256, rate))
         return self.clips[sha256, rate]
 
-    def _altered(self, path: Path) -> str:
+    def _altered(self, path: Path, sha256: str) -> str:
         """An output damaged in the store is removed, so that the next run makes it anew; an input is the user's."""
-        if path.is_relative_to(self.store.root):
+        if path == self.store.audio_path(sha256):
             path.unlink(missing_ok=True)
             return "the stored output was altered on disk; it is removed, run again to make it anew"
         return "the file's content changed since it was hashed"
@@ -175,7 +193,7 @@ class ScoreHandler:
         """From the store, else extracted and kept; 'undefined' is kept too (the same audio stays undefined)."""
         key = sha256_json({"extractor": extractor.signature(), "decoding": AUDIO_VERSION, "audio": clip.sha256})
         record = self.store.get("feature", key)
-        if record is None:
+        if record is None or not {"value", "undefined"} & set(record):
             try:
                 record = {"value": extractor.extract(clip)}
             except Undefined as reason:
@@ -187,13 +205,26 @@ class ScoreHandler:
         return value
 
 
+def _restricted(sample: Sample, needs: frozenset[Field]) -> Sample:
+    """The sample with only the fields a metric declares: what is not in its key must not decide its score."""
+    return replace(
+        sample,
+        text=sample.text if "text" in needs else None,
+        reference=sample.reference if "reference" in needs else None,
+        prompt=sample.prompt if "prompt" in needs else None,
+        source=sample.source if "source" in needs else None,
+    )
+
+
 def check_score(score: Score | None) -> dict[str, JSON]:
     """A score as JSON; a missing one or NaN is a failure of the metric, never a number."""
     if score is None:
         return asdict(Score("failed", reason="the metric returned no value for this column"))
     if score.status == "ok" and (score.value is None or not math.isfinite(score.value)):
         return asdict(Score("failed", reason=f"the metric returned {score.value}"))
-    return asdict(score)
+    out = asdict(replace(score, value=None if score.value is None else float(score.value)))
+    canonical_json(out)  # a detail that is no JSON is found here, in its own row
+    return out
 
 
 def measure(
@@ -203,15 +234,19 @@ def measure(
     store: Store,
     config: Config,
     progress: Progress,
-) -> dict[tuple[int, int], dict[str, Any]]:
-    """Scores of every (row, applicable metric): {(row index, metric index): {column: score}}."""
-    wanted = _wanted(plan, bound)
+) -> tuple[dict[tuple[int, int], dict[str, Any]], int]:
+    """Scores of every (row, applicable metric), {(row index, metric index): {column: score}}; and how many outputs
+    had to be looked at for them."""
     out: dict[tuple[int, int], dict[str, Any]] = {}
     waiting: dict[str, list[tuple[int, int]]] = {}  # score key -> who waits for it
     jobs: dict[int, list[tuple[int, str]]] = {}
-    for row_index, metric_index in wanted:
-        row, one = plan.rows[row_index], bound[metric_index]
-        scores, key = _known(row, one, plan, generations[row_index], store)
+    costs = ScoreHandler(_init(bound, store, config))  # read off records: not worth a worker
+    for row_index, metric_index in _wanted(plan, bound):
+        one = bound[metric_index]
+        scores, key = _known(plan.rows[row_index], one, plan, generations[row_index], store)
+        if scores is None and not one.metric.keyed:
+            (result,) = costs.run(_job(plan, row_index, generations[row_index], [(metric_index, key)], store), 0)
+            scores = result["scores"]
         if scores is not None:
             out[row_index, metric_index] = scores
         elif key in waiting:
@@ -223,7 +258,12 @@ def measure(
     for key, scores in _execute(tasks, bound, store, config, progress):
         for who in waiting[key]:
             out[who] = scores
-    return out
+    return out, len(tasks)
+
+
+def _init(bound: Sequence[BoundMetric], store: Store, config: Config) -> ScoreInit:
+    specs = tuple((b.spec.type, b.spec.params.model_dump(), asdict(b.context)) for b in bound)
+    return ScoreInit(config.plugins, str(store.root), specs)
 
 
 def _wanted(plan: Plan, bound: Sequence[BoundMetric]) -> Iterator[tuple[int, int]]:
@@ -231,8 +271,19 @@ def _wanted(plan: Plan, bound: Sequence[BoundMetric]) -> Iterator[tuple[int, int
     for row_index, row in enumerate(plan.rows):
         test_set = sets[row.set_id]
         for one in bound:
-            if one.corpus == test_set.corpus and one.metric.needs <= test_set.spec.provides:
+            if one.corpus == test_set.corpus and absent(plan, row.system, test_set, one.metric) is None:
                 yield row_index, one.index
+
+
+def absent(plan: Plan, system: str, test_set: TestSet, metric: Metric) -> str | None:
+    """Why a (system, set, metric) is not applicable, decided before anything runs; None where it has a cell."""
+    reason = plan.not_applicable.get((system, test_set.id))
+    if reason is not None:
+        return reason
+    missing = sorted(metric.needs - test_set.spec.provides)
+    if missing:
+        return f"the set has no {', no '.join(missing)}"
+    return None if metric.keyed or plan.timed[system] else "it only copies a file"
 
 
 def _failed(one: BoundMetric, reason: str) -> dict[str, Any]:
@@ -256,10 +307,13 @@ def _known(
         "content": planned.content(one.metric.needs),
     }
     key = sha256_json(cause)
-    if not one.metric.keyed:  # costs are read off this very generation
-        return None, sha256_json({"cost": key, "generation": row.key})
-    record = store.get("score", key)
-    return (record["scores"] if record is not None and "scores" in record else None), key
+    if not one.metric.keyed:
+        return None, key
+    kept = (store.get("score", key) or {}).get("scores")
+    ids = [c.id for c in one.metric.columns]
+    if not isinstance(kept, dict) or set(kept) != set(ids):
+        return None, key
+    return {i: kept[i] for i in ids}, key  # in today's order, whatever it was when it was kept
 
 
 def _job(plan: Plan, index: int, generation: Mapping[str, Any], steps: list[tuple[int, str]], store: Store) -> ScoreJob:
@@ -288,8 +342,7 @@ def _execute(
 ) -> Iterator[tuple[str, dict[str, Any]]]:
     if not tasks:
         return
-    specs = tuple((b.spec.type, b.spec.params.model_dump(), asdict(b.context)) for b in bound)
-    init = ScoreInit(config.plugins, str(store.root), specs)
+    init = _init(bound, store, config)
     total = sum(t.steps for t in tasks)
     progress("scores", 0, total)
     with LocalExecutor(
@@ -298,5 +351,7 @@ def _execute(
         for done, (task, step, result) in enumerate(pool.run(tasks), start=1):
             progress("scores", done, total)
             index, key = task.payload.steps[step]
+            if not isinstance(result, Crash) and "abort" in result:
+                raise MissingPrerequisite(result["abort"], where=store.root, fix=ABORT_FIX)
             scores = _failed(bound[index], result.reason) if isinstance(result, Crash) else result["scores"]
             yield key, scores

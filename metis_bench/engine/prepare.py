@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import partial
 
 from metis_bench.config import Config
-from metis_bench.corpora.base import LoadedCorpus, corpora
-from metis_bench.engine.generate import median_rtf
+from metis_bench.corpora.base import Field, LoadedCorpus, corpora
+from metis_bench.engine.generate import Progress, median_rtf, quiet
 from metis_bench.engine.measure import BoundMetric, bind
 from metis_bench.engine.store import Store
 from metis_bench.errors import CorpusError, MissingPrerequisite, SuiteError, nearest
 from metis_bench.hashing import JSON, sha256_json
-from metis_bench.metrics.base import MetricContext
-from metis_bench.suite.plan import Plan, TestSet, make_plan, test_sets
+from metis_bench.metrics.base import MetricContext, metrics
+from metis_bench.suite.plan import Plan, SystemFacts, TestSet, make_plan, test_sets
 from metis_bench.suite.schema import CorpusSpec, Suite
 from metis_bench.systems.base import System, fingerprint, systems
 
+MIN_TIMED_OUTPUTS = 4
 MIXED = "mul"  # ISO 639-2 for several languages: no recogniser may pretend to know them all
 
 
@@ -42,8 +44,11 @@ class Prepared:
 
     @property
     def id(self) -> str:
-        """sha256 of all that decides the results of this run."""
-        return sha256_json([self.suite.to_json(), self.plan.hash, [b.signature_id for b in self.bound]])
+        """sha256 of all that decides the results of this run; no path and no title does."""
+        s = self.suite
+        orders = [[o.column, o.better, o.worse, o.sets] for o in s.oracle_order]
+        decisive = [s.name, s.profile, s.task, s.seeds, s.limit, orders, asdict(s.stats)]
+        return sha256_json([decisive, self.plan.hash, [b.signature_id for b in self.bound]])
 
     def require_unblocked(self) -> None:
         """Raise MissingPrerequisite when a system or metric is blocked; says what can run instead."""
@@ -61,33 +66,46 @@ def load_corpus(spec: CorpusSpec, config: Config) -> LoadedCorpus:
     """Read one corpus of the suite from where it lies on this machine."""
     cls = corpora.get(spec.type)
     root = config.corpus_root(spec.type, cls.default_folder, cls.how_to_get)
-    return cls(spec.params, root, config.cache / spec.type).load()
+    try:
+        return cls(spec.params, root, config.cache / spec.type).load()
+    except OSError as error:
+        raise CorpusError(
+            f"the corpus '{spec.key}' cannot be read or made: {error.strerror}", where=error.filename
+        ) from None
 
 
-def prepare(suite: Suite, config: Config) -> Prepared:
+def prepare(suite: Suite, config: Config, progress: Progress = quiet) -> Prepared:
     """Load, check, bind, plan. Raises CorpusError, MissingPrerequisite (corpora) or SuiteError."""
     sets: list[TestSet] = []
     contexts: dict[str, MetricContext] = {}
+    provides: dict[str, frozenset[Field]] = {}
     for spec in suite.corpora:
         loaded = load_corpus(spec, config)
         wrong = {i.task for i in loaded.items} - {suite.task}
         if wrong:
             raise CorpusError(f"the corpus '{spec.key}' has items for '{wrong.pop()}', the suite is for '{suite.task}'")
-        sets += test_sets(spec.key, loaded, suite.limit)
+        sets += test_sets(spec.key, loaded, suite.limit, partial(progress, f"reading {spec.key}"))
+        provides[spec.key] = frozenset().union(*(s.provides for s in loaded.subsets.values()))
         texts = tuple(sorted({i.text for i in loaded.items if i.text}))
         languages = {i.language for i in loaded.items}
         contexts[spec.key] = MetricContext(suite.task, languages.pop() if len(languages) == 1 else MIXED, texts)
     fingerprints, blocked = _fingerprints(suite)
-    bound, blocked_metrics = _bind(suite, contexts)
-    classes = {s.name: systems.get(s.type) for s in suite.systems}
-    plan = make_plan(
-        suite,
-        sets,
-        fingerprints,
-        {n: c.needs for n, c in classes.items()},
-        {n: c.deterministic for n, c in classes.items()},
-    )
+    bound, blocked_metrics = _bind(suite, contexts, provides)
+    _check_orders(suite, [s.id for s in sets], set(contexts))
+    facts = {}
+    for s in suite.systems:
+        cls = systems.get(s.type)
+        facts[s.name] = SystemFacts(fingerprints[s.name], cls.needs, cls.deterministic, cls.timed)
+    plan = make_plan(suite, sets, facts)
     return Prepared(suite, plan, tuple(bound), fingerprints, (*blocked, *blocked_metrics))
+
+
+def _check_orders(suite: Suite, set_ids: Sequence[str], loaded: set[str]) -> None:
+    """Sets that an oracle order names must exist, where their corpus is part of this run."""
+    for order in suite.oracle_order:
+        for name in order.sets or ():
+            if name.split("/")[0] in loaded and name not in {*set_ids, *loaded}:
+                raise SuiteError(f"oracle_order: no set '{name}'{nearest(name, {*set_ids, *loaded})}")
 
 
 def _fingerprints(suite: Suite) -> tuple[dict[str, str], list[Blocked]]:
@@ -101,20 +119,25 @@ def _fingerprints(suite: Suite) -> tuple[dict[str, str], list[Blocked]]:
         except MissingPrerequisite as error:
             out[spec.name] = f"blocked:{spec.name}"
             blocked.append(Blocked("system", spec.name, error.message, error.fix))
+        except OSError as error:
+            out[spec.name] = f"blocked:{spec.name}"
+            blocked.append(Blocked("system", spec.name, f"cannot read {error.filename}: {error.strerror}", None))
     return out, blocked
 
 
-def _bind(suite: Suite, contexts: dict[str, MetricContext]) -> tuple[list[BoundMetric], list[Blocked]]:
-    from metis_bench.metrics.base import metrics
-
+def _bind(
+    suite: Suite, contexts: dict[str, MetricContext], provides: dict[str, frozenset[Field]]
+) -> tuple[list[BoundMetric], list[Blocked]]:
     blocked: dict[str, Blocked] = {}
     for spec in suite.metrics:
-        for context in contexts.values():
+        for key, context in contexts.items():
+            metric = metrics.get(spec.type)(spec.params, context)
             try:
-                metrics.get(spec.type)(spec.params, context).check()
+                if metric.needs <= provides[key]:
+                    metric.check()
             except MissingPrerequisite as error:
                 blocked[spec.type] = Blocked("metric", spec.type, error.message, error.fix)
-    bound = bind([m for m in suite.metrics if m.type not in blocked], contexts)
+    bound = bind([m for m in suite.metrics if m.type not in blocked], contexts, provides)
     _check_columns(suite, bound, bool(blocked))
     return bound, list(blocked.values())
 
@@ -129,7 +152,9 @@ def _check_columns(suite: Suite, bound: Sequence[BoundMetric], partial: bool) ->
     for order in suite.oracle_order:
         if order.column not in ids and not partial:
             raise SuiteError(
-                f"oracle_order: no metric of the suite has the column '{order.column}'{nearest(order.column, ids)}"
+                f"oracle_order of suite '{suite.name}': no metric has the column '{order.column}'"
+                f"{nearest(order.column, ids)}",
+                fix="correct the column, or drop the checks: --set oracle_order=[]",
             )
 
 
@@ -185,3 +210,22 @@ def keep_rtf(prepared: Prepared, store: Store) -> None:
     for spec in prepared.suite.systems:
         if spec.name in measured:
             store.put("timing", _timing_key(spec.type), {"rtf": measured[spec.name], "system": spec.type})
+
+
+def _scoring_key(suite: Suite) -> str:
+    return sha256_json(["scoring", sorted(m.type for m in suite.metrics)])
+
+
+def keep_scoring(prepared: Prepared, store: Store, seconds: float, outputs: int, config: Config) -> None:
+    """Remember what scoring one output with this suite's metrics took; too few outputs measure only loading."""
+    if outputs >= MIN_TIMED_OUTPUTS:
+        store.put("timing", _scoring_key(prepared.suite), {"output_s": seconds * config.workers / outputs})
+
+
+def scoring_estimate(prepared: Prepared, store: Store, config: Config) -> float | None:
+    """Seconds to score what is still to be generated; None when these metrics never ran with this store."""
+    record = store.get("timing", _scoring_key(prepared.suite))
+    todo = {r.key for r in prepared.plan.rows if r.key is not None and store.generation(r.key) is None}
+    if record is None:
+        return None if todo else 0.0
+    return float(record["output_s"]) * len(todo) / config.workers

@@ -8,6 +8,8 @@ The store is the only truth: a run folder can be deleted and made again without 
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +18,9 @@ from typing import Any
 from metis_bench import provenance
 from metis_bench.config import Config
 from metis_bench.engine.aggregate import aggregate, score_lines
-from metis_bench.engine.generate import Progress, generate, records
+from metis_bench.engine.generate import Progress, generate, quiet, records
 from metis_bench.engine.measure import measure
-from metis_bench.engine.prepare import Prepared, keep_rtf, prepare
+from metis_bench.engine.prepare import Prepared, keep_rtf, keep_scoring, prepare
 from metis_bench.engine.store import Store
 from metis_bench.errors import Interrupted, UsageError
 from metis_bench.files import write_atomic
@@ -26,6 +28,7 @@ from metis_bench.hashing import JSON
 from metis_bench.suite.schema import Suite
 
 OK, VIOLATED, ITEMS_FAILED = 0, 3, 6
+HEADER_KEYS = {"id", "suite", "store", "provenance"}
 
 
 @dataclass(frozen=True)
@@ -46,22 +49,40 @@ class RunResult:
         return ITEMS_FAILED if bad else OK
 
 
-def quiet(what: str, done: int, total: int) -> None:
-    """The progress callback that shows nothing."""
-
-
 def run_folder(prepared: Prepared, config: Config, out: Path | None) -> Path:
     """`out`, or runs/<suite>-<profile>-<hash>. Raises UsageError when `out` holds another run or is a file."""
     name = "-".join(x for x in (prepared.suite.name, prepared.suite.profile, prepared.id[:8]) if x)
     folder = out or config.runs / name
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is not a folder")
-    header = folder / "run.json"
-    if header.is_file():
-        other = json.loads(header.read_text(encoding="utf-8")).get("id")
-        if other != prepared.id:
-            raise UsageError(f"{folder} holds the results of another run", fix="choose another --out, or delete it")
+    if folder.is_dir() and any(folder.iterdir()) and read_header(folder, missing_ok=True).get("id") != prepared.id:
+        raise UsageError(f"{folder} is not empty, and not this run's", fix="choose another --out, or delete it")
     return folder
+
+
+def read_header(folder: Path, *, missing_ok: bool = False) -> dict[str, Any]:
+    """A run's run.json. Raises UsageError when it is absent (unless `missing_ok`: {}) or damaged."""
+    path = folder / "run.json"
+    if missing_ok and not path.exists():
+        return {}
+    try:
+        header = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read {path}: {error}", fix="delete the folder, or run the suite again") from None
+    if not isinstance(header, dict) or not set(header) >= HEADER_KEYS:
+        raise UsageError(f"{path} is not the header of a run", fix="delete the folder, or run the suite again")
+    return header
+
+
+def require_writable(folder: Path, what: str) -> None:
+    """Raise UsageError now rather than after an hour of work."""
+    probe = folder / f".write-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(f"the {what} {folder} cannot be written: {error.strerror}") from None
 
 
 def run(suite: Suite, config: Config, *, out: Path | None = None, progress: Progress = quiet) -> RunResult:
@@ -70,9 +91,11 @@ def run(suite: Suite, config: Config, *, out: Path | None = None, progress: Prog
     Raises MissingPrerequisite before anything runs when a system or metric is blocked, Interrupted on Ctrl-C or
     SIGTERM (running again resumes).
     """
-    prepared = prepare(suite, config)
+    require_writable(config.store, "store")
+    prepared = prepare(suite, config, progress)
     prepared.require_unblocked()
     folder = run_folder(prepared, config, out)
+    require_writable(folder, "run folder")
     store = Store(config.store)
     write_json(folder / "run.json", header(prepared, config))
     items = (i.to_json() for s in prepared.plan.sets for i in s.items)
@@ -82,7 +105,9 @@ def run(suite: Suite, config: Config, *, out: Path | None = None, progress: Prog
         keep_rtf(prepared, store)
         lines = records(prepared.plan, store, failures)
         write_lines(folder / "generations.jsonl", lines)
-        scores = measure(prepared.plan, lines, prepared.bound, store, config, progress)
+        started = time.monotonic()
+        scores, scored = measure(prepared.plan, lines, prepared.bound, store, config, progress)
+        keep_scoring(prepared, store, time.monotonic() - started, scored, config)
     except KeyboardInterrupt:
         write_lines(folder / "generations.jsonl", records(prepared.plan, store, {}))
         raise Interrupted(
@@ -107,7 +132,7 @@ def header(prepared: Prepared, config: Config) -> dict[str, JSON]:
     return {
         "schema": 1,
         "id": prepared.id,
-        "suite": {k: suite.to_json()[k] for k in ("name", "title", "task", "profile", "description", "limit")},
+        "suite": suite.header(),
         "seeds": list(suite.seeds),
         "resolved": suite.to_json(),
         "store": str(config.store),

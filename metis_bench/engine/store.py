@@ -20,6 +20,9 @@ from metis_bench.hashing import JSON, sha256_bytes
 Space: TypeAlias = Literal["generation", "feature", "score", "timing"]
 
 
+GENERATION_KEYS = {"audio", "wall_s", "peak_mb", "hardware"}
+
+
 class Store:
     """Records and audio under one root folder (may be shared by machines)."""
 
@@ -42,10 +45,6 @@ class Store:
         data = json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
         write_atomic(self._record(space, key), data)
 
-    def drop(self, space: Space, key: str) -> None:
-        """Forget a record, so that it is made anew."""
-        self._record(space, key).unlink(missing_ok=True)
-
     def audio_path(self, sha256: str) -> Path:
         """Where the wav with this content hash lies."""
         return self.root / "audio" / sha256[:2] / f"{sha256}.wav"
@@ -65,6 +64,6 @@ class Store:
             return None
         try:
             size = self.audio_path(record["audio"]["sha256"]).stat().st_size
-            return record if size == record["audio"]["bytes"] else None
+            return record if size == record["audio"]["bytes"] and set(record) >= GENERATION_KEYS else None
         except (OSError, KeyError, TypeError):
             return None

@@ -1,6 +1,6 @@
 """The program of one local worker process: receives tasks over a pipe, sends back one result a step.
 
-Started as `python -m metis_bench.engine.worker FD`, never forked from the parent: no inherited threads, no re-import
+Started as a fresh interpreter (see local.PROGRAM), never forked from the parent: no inherited threads, no re-import
 of the user's script, and an environment of its own (CUDA_VISIBLE_DEVICES, thread counts).
 """
 
@@ -56,7 +56,3 @@ def main(fd: int) -> None:
         handler.close()
     except (EOFError, BrokenPipeError):  # the parent is gone
         sys.exit(1)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

@@ -42,14 +42,16 @@ def find_delay(reference: Wave, output: Wave, max_shift: int) -> int:
     """Samples by which `output` lags `reference` (negative: leads), within +-`max_shift`.
 
     The maximum of the cross-correlation; on ties the smallest shift. 0 when there is no correlation to speak of
-    (one signal is silent).
+    (one signal is silent or empty). Shifts at which the signals do not overlap are not searched.
     """
-    if max_shift <= 0:
+    first, last = max(-max_shift, 1 - len(reference)), min(max_shift, len(output) - 1)
+    if max_shift <= 0 or len(reference) == 0 or len(output) == 0:
         return 0
-    size = 1 << (len(reference) + len(output) - 1).bit_length()
+    # FFT length: at least both lengths and the largest lag, so that no lag wraps round onto another
+    size = 1 << (len(reference) + len(output) + max(-first, last) - 1).bit_length()
     x, y = (np.fft.rfft(np.asarray(s, dtype=np.float64), size) for s in (reference, output))
     correlation = np.fft.irfft(y * np.conj(x), size)  # [k] = sum_t output[t + k] reference[t], negative k from the end
-    shifts = np.array(sorted(range(-max_shift, max_shift + 1), key=abs))
+    shifts = np.array(sorted(range(first, last + 1), key=abs))
     best = int(shifts[np.argmax(correlation[shifts])])
     return best if correlation[best] > 0 else 0
 

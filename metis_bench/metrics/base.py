@@ -137,6 +137,11 @@ class Metric(ABC):
     def signature(self) -> Mapping[str, JSON]:
         """Name, version, weights' sha256, rate, normaliser: two numbers compare only if these are equal."""
 
+    def size(self, text: str | None, language: str) -> float | None:
+        """Denominator of a ratio column for an item that was never scored (its words); None where it has none."""
+        del text, language
+        return None
+
     @abstractmethod
     def score(self, sample: Sample) -> dict[str, Score]:
         """A Score for every column id. Raise Undefined when no column has a value for this audio."""

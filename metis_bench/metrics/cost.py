@@ -36,7 +36,7 @@ class RealTimeFactor(_Cost):
     def columns(self) -> tuple[Column, ...]:
         """One column; lower is faster."""
         help_ = "Wall-clock seconds of generation a second of audio; depends on the machine."
-        return (Column("rtf", "RTF", "lower", None, decimals=3, headline=True, help=help_),)
+        return (Column("rtf", "RTF", "lower", None, decimals=4, headline=True, help=help_),)
 
     def signature(self) -> Mapping[str, JSON]:
         """Name and version only."""

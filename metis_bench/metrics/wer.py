@@ -101,7 +101,10 @@ class Wer(Metric):
         }
 
     def score(self, sample: Sample) -> dict[str, Score]:
-        """Both columns hold the utterance's own rate; they differ in how they are aggregated."""
+        """Both columns hold the utterance's own rate; they differ in how they are aggregated.
+
+        The counts and the alignment stand in the first column only: the columns of a metric share their details.
+        """
         if sample.text is None:
             raise ItemError("the item has no text")
         language = self.context.language
@@ -110,4 +113,15 @@ class Wer(Metric):
             self.profile.reference(sample.text, language), self.profile.hypothesis(feature["text"], language)
         )
         rate = 100.0 * cast(int, detail["errors"]) / cast(int, detail["words"])
-        return {column.id: Score("ok", rate, detail=detail) for column in self.columns}
+        utterance, corpus = self.columns
+        return {utterance.id: Score("ok", rate, detail=detail), corpus.id: Score("ok", rate)}
+
+    def size(self, text: str | None, language: str) -> float | None:
+        """Words of the normalised reference; None where there are none."""
+        if text is None:
+            return None
+        reference = self.profile.reference(text, language)
+        try:
+            return float(cast(int, edits(reference, reference)["words"]))
+        except Undefined:
+            return None

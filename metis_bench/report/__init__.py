@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import secrets
 import shutil
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["render"]
+
+TEMPORARY = ".report."  # what a render's own folders in RUN begin with
+ABANDONED_S = 3600.0  # a temporary folder untouched for this long was left by a render that was killed
 
 
 def render(run: Path, audio: Callable[[str], Path]) -> Path:
@@ -24,26 +32,48 @@ def render(run: Path, audio: Callable[[str], Path]) -> Path:
 
     data = load_run(run)
     boards, links, summary = build_boards(data), build_links(data), summarise(data)
-    fresh, target = run / ".report.new", run / "report"
-    if fresh.exists():  # left by a render that was killed
-        shutil.rmtree(fresh)
-    fresh.mkdir()
-    html.copy_assets(fresh)
-    html.write_item_pages(data, boards, links, AudioFolder(fresh / "audio", audio), fresh)
-    html.write_index(data, boards, links, summary, fresh)
-    exports.write_csv(data, fresh)
-    exports.write_markdown(data, boards, summary, fresh / "results.md")
-    _swap(fresh, target)
+    _sweep(run)
+    fresh, target = _temporary(run), run / "report"
+    try:
+        fresh.mkdir()
+        html.copy_assets(fresh)
+        html.write_item_pages(data, boards, links, AudioFolder(fresh / "audio", audio), fresh)
+        html.write_index(data, boards, links, summary, fresh)
+        exports.write_csv(data, fresh)
+        exports.write_markdown(data, boards, summary, fresh / "results.md")
+        _swap(fresh, target)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)  # not there any more unless something failed
     return target / "index.html"
 
 
+def _temporary(run: Path) -> Path:
+    """A folder name in `run` that no other render uses, in whatever process."""
+    return run / f"{TEMPORARY}{os.getpid()}.{secrets.token_hex(4)}"
+
+
+def _sweep(run: Path) -> None:
+    """Remove what killed renders left. By age, not by process id: another machine may be rendering this run."""
+    for left in run.glob(f"{TEMPORARY}*"):
+        try:
+            age = time.time() - left.stat().st_mtime
+        except FileNotFoundError:  # another render was faster
+            continue
+        if age > ABANDONED_S:
+            shutil.rmtree(left, ignore_errors=True)
+
+
 def _swap(fresh: Path, target: Path) -> None:
-    """Rename `fresh` to `target`; what was there goes away last."""
-    old = target.with_name(".report.old")
-    if old.exists():
-        shutil.rmtree(old)
-    if target.exists():
-        target.rename(old)
-    fresh.rename(target)
-    if old.exists():
-        shutil.rmtree(old)
+    """Rename `fresh` to `target`; what was there goes away last. Of several renders at once the last one wins."""
+    while True:
+        old = _temporary(target.parent)
+        with suppress(FileNotFoundError):  # no report yet, or another render has just taken it away
+            target.rename(old)
+        try:
+            fresh.rename(target)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise  # else another render has put its own there since
+        finally:
+            shutil.rmtree(old, ignore_errors=True)

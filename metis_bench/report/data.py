@@ -120,6 +120,7 @@ class OracleCheck(_Strict):
     worse_value: float | None = None
     ok: bool | None = None
     reason: str | None = None
+    items: int | None = None  # that both sides have a value for: the values above are over these
 
 
 @dataclass(frozen=True)
@@ -219,6 +220,20 @@ class _PlanRow(PlanRow):
 
 
 @dataclass(frozen=True)
+class Stats(_Strict):
+    """How the intervals were made: percentile intervals at `level` (0..1) of `resamples` seeded bootstrap draws."""
+
+    resamples: int
+    level: Annotated[float, Field(gt=0, lt=1)]
+    seed: int
+
+    @property
+    def interval(self) -> str:
+        """What to call an interval: '95 % interval'."""
+        return f"{100 * self.level:g} % interval"
+
+
+@dataclass(frozen=True)
 class _RunFile:
     provenance: Facts
     resolved: Facts = field(default_factory=dict)
@@ -229,6 +244,7 @@ class _RunFile:
 class _ResultsFile:
     schema: int
     suite: Suite
+    stats: Stats
     systems: tuple[System, ...]
     sets: tuple[TestSet, ...]
     columns: tuple[Column, ...]
@@ -272,7 +288,6 @@ def load_run(run: Path) -> RunData:
         cells={(cell.set, cell.system, cell.column): cell for cell in results.cells},
         items=items,
         rows=rows,
-        # a resumed run appends: the last word about a row counts
         generations={g.key: g for g in _lines(run / "generations.jsonl", TypeAdapter(Generation))},
         scores=scores,
     )

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from metis_bench.report.data import OracleCheck, RunData
 from metis_bench.report.summary import Summary, date
-from metis_bench.report.tables import NO_VALUE, UNRANKED, Board, CellView, RowView, heading, quantity
+from metis_bench.report.tables import NO_VALUE, UNRANKED, Board, CellView, RowView, heading, items_compared, quantity
 
 CELL_FIELDS = ["set", "system", "kind", "ranked", "column", "label", "direction", "unit", "value", "ci_low", "ci_high"]
-CELL_FIELDS += ["penalised", "n", "N", "clusters", "status", "rank", "signature", "reasons", "extra"]
+CELL_FIELDS += ["ci_level", "penalised", "n", "N", "clusters", "status", "rank", "signature", "reasons", "extra"]
 SCORE_FIELDS = ["set", "item", "system", "seed", "column", "status", "value", "reason", "signature"]
 _MARKDOWN = str.maketrans(
     {char: f"\\{char}" for char in "\\`*_[]|~#"} | {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": " ", "\r": " "}
@@ -30,7 +30,8 @@ def write_csv(data: RunData, folder: Path) -> None:
         counts = [cell.n, cell.N, cell.clusters, cell.status, cell.rank, cell.signature]
         reasons = json.dumps(cell.reasons, ensure_ascii=False) if cell.reasons else None
         extra = json.dumps(cell.extra, ensure_ascii=False) if cell.extra else None
-        cells.append([*about, column.unit, cell.value, low, high, cell.penalised, *counts, reasons, extra])
+        level = data.results.stats.level if cell.ci else None
+        cells.append([*about, column.unit, cell.value, low, high, level, cell.penalised, *counts, reasons, extra])
     _write_rows(folder / "results.csv", CELL_FIELDS, cells)
     scores = (score for row in data.rows for score in data.scores.get(row.key, {}).values())
     _write_rows(folder / "scores.csv", SCORE_FIELDS, ([getattr(s, name) for name in SCORE_FIELDS] for s in scores))
@@ -70,6 +71,8 @@ def _board(board: Board) -> list[str]:
     for title, rows in ((by, board.ranked), (UNRANKED, board.unranked)):
         if rows:
             lines += [f"**{escape(title)}**", "", *_table(head, [_row(row) for row in rows]), ""]
+    if any(cell.ci for row in board.rows for cell in row.cells):
+        lines += [f"Brackets: {board.interval}.", ""]
     lines += [f"- {escape(label)} does not apply: {escape(reason)}" for label, reason in board.not_applicable]
     return [*lines, ""]
 
@@ -91,11 +94,13 @@ def _checks(checks: Sequence[OracleCheck], data: RunData) -> list[str]:
     if not checks:
         return ["This suite declares none."]
     columns = {column.id: column for column in data.results.columns}
+    sizes = {test_set.id: test_set.items for test_set in data.results.sets}
     rows = []
     for check in checks:
         verdict = {True: "passed", False: "**VIOLATED**", None: "not checked"}[check.ok]
         values = [quantity(value, columns[check.column]) for value in (check.better_value, check.worse_value)]
-        names = [escape(check.set), escape(columns[check.column].label)]
+        compared = items_compared(check, sizes[check.set])
+        names = [escape(check.set) + (f" ({compared})" if compared else ""), escape(columns[check.column].label)]
         sides = [f"{escape(name)} ({value})" for name, value in zip((check.better, check.worse), values, strict=True)]
         rows.append([verdict, *names, *sides, escape(check.reason or "")])
     return _table(["Result", "Set", "Column", "Must be better", "Than", "Reason"], rows)

@@ -40,6 +40,7 @@ def write_index(data: RunData, boards: Sequence[Board], links: Links, summary: S
         results=results,
         boards=[(board, build_plots(board)) for board in boards],
         columns={column.id: column for column in results.columns},
+        set_items={test_set.id: test_set.items for test_set in results.sets},
         failures=group_failures(data, links),
         licences=sorted({(s.corpus or s.id, s.licence or "licence not stated") for s in results.sets}),
         run=data.run,
@@ -95,7 +96,13 @@ def _environment() -> Environment:
     environment.filters["pretty"] = _pretty
     environment.filters["clock"] = _clock
     environment.filters["minus"] = _minus
-    environment.globals.update(plural=plural, quantity=tables.quantity, arrows=tables.ARROWS, unranked=tables.UNRANKED)
+    environment.globals.update(
+        plural=plural,
+        quantity=tables.quantity,
+        items_compared=tables.items_compared,
+        arrows=tables.ARROWS,
+        unranked=tables.UNRANKED,
+    )
     return environment
 
 

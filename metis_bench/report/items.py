@@ -9,9 +9,9 @@ from itertools import groupby
 from typing import Literal, TypeAlias, get_args
 
 from metis_bench.report.audio_files import AudioFolder, Player
-from metis_bench.report.data import Column, Generation, Item, PlanRow, RunData, Score, System
+from metis_bench.report.data import Cell, Column, Generation, Item, PlanRow, RunData, Score, System
 from metis_bench.report.links import Links
-from metis_bench.report.tables import NO_VALUE, Board, number
+from metis_bench.report.tables import NO_VALUE, NOT_APPLICABLE, Board, number
 
 Op: TypeAlias = Literal["equal", "substitute", "insert", "delete"]
 INPUTS = ("prompt", "source", "reference")  # in the order they are shown
@@ -113,7 +113,10 @@ def _output(data: RunData, columns: Sequence[Column], row: PlanRow, folder: Audi
         seed=row.seed,
         player=player,
         failure=failure,
-        scores=tuple(_score(scores.get(column.id), column) for column in columns),
+        scores=tuple(
+            _score(scores.get(column.id), column, data.cells.get((row.set, row.system, column.id)))
+            for column in columns
+        ),
         alignment=next((_alignment(detail) for detail in details), None),
         notes=_notes(scores, columns) if failure is None else (),
     )
@@ -127,7 +130,9 @@ def _failure(generation: Generation | None) -> str | None:
     return None
 
 
-def _score(score: Score | None, column: Column) -> ScoreView:
+def _score(score: Score | None, column: Column, cell: Cell | None) -> ScoreView:
+    if score is None and cell is not None and cell.status == "not_applicable":
+        return ScoreView(column, NOT_APPLICABLE, "; ".join(cell.reasons) or "not applicable", missing=True)
     if score is None:
         return ScoreView(column, NO_VALUE, "no score", missing=True)
     if score.status != "ok" or score.value is None:

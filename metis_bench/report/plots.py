@@ -97,7 +97,7 @@ def _mark(row: RowView, cell: CellView, y: float, low: float, scale: float) -> M
         text=cell.text,
         y=y,
         ranked=row.system.ranked,
-        complete=cell.status == "complete",
+        complete=cell.status in ("complete", "not_applicable"),
         best=cell.rank == 1,
         x=place(cell.sort),
         x1=place(first),

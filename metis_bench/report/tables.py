@@ -6,9 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from metis_bench.report.data import Cell, Column, RunData, System, TestSet
+from metis_bench.report.data import Cell, Column, OracleCheck, RunData, System, TestSet
+from metis_bench.report.summary import plural
 
 NO_VALUE = "–"
+NOT_APPLICABLE = "n/a"
 UNRANKED = "Bounds and oracles, never ranked"
 ARROWS = {"higher": "↑", "lower": "↓"}
 
@@ -53,6 +55,7 @@ class Board:
     not_applicable: tuple[tuple[str, str], ...]  # label of a column without any cell here, why
     signatures: tuple[tuple[str, str], ...]  # id, labels of the columns that carry it
     warnings: tuple[str, ...]
+    interval: str  # what its intervals are: '95 % interval'
 
     @property
     def headline(self) -> tuple[Column, ...]:
@@ -93,12 +96,11 @@ def _board(data: RunData, test_set: TestSet) -> Board:
     columns = tuple(sorted(used, key=lambda c: not c.headline))  # stable: headline columns first
     by = columns[0] if columns else None
     systems = [s for s in data.results.systems if any(name == s.name for name, _ in cells)]
-    rows = [_row(system, columns, cells, by) for system in systems]
+    interval = data.results.stats.interval
+    rows = [_row(system, columns, cells, by, interval) for system in systems]
     rows.sort(key=_order)
     signatures = {c: _signatures(cells, c) for c in columns}
-    mixed = [
-        f"{c.label}: cells carry different signatures and do not compare" for c in columns if len(signatures[c]) > 1
-    ]
+    mixed = [c.label for c in columns if len(signatures[c]) > 1]
     ids = dict.fromkeys(name for names in signatures.values() for name in names)
     return Board(
         set=test_set,
@@ -112,6 +114,7 @@ def _board(data: RunData, test_set: TestSet) -> Board:
             *test_set.warnings,
             *(f"{label}: its cells carry different signatures and do not compare" for label in mixed),
         ),
+        interval=interval,
     )
 
 
@@ -123,22 +126,29 @@ def _order(row: RowView) -> tuple[float, float, int]:
     return (row.rank or math.inf, -cell.sort if cell.column.direction == "higher" else cell.sort, 0)
 
 
+def items_compared(check: OracleCheck, items: int) -> str:
+    """'6 items' where a check compares over fewer than the `items` of its set, else nothing."""
+    return plural(check.items, "item") if check.items is not None and check.items < items else ""
+
+
 def _row(
-    system: System, columns: Sequence[Column], cells: Mapping[tuple[str, str], Cell], by: Column | None
+    system: System, columns: Sequence[Column], cells: Mapping[tuple[str, str], Cell], by: Column | None, interval: str
 ) -> RowView:
-    views = tuple(_cell(cells.get((system.name, column.id)), column, system) for column in columns)
+    views = tuple(_cell(cells.get((system.name, column.id)), column, system, interval) for column in columns)
     ranking = next((view for view in views if view.column is by), None)
     if ranking is None:
         return RowView(system, views, None, "no metric applies")
     return RowView(system, views, ranking.rank, ranking.rank_reason)
 
 
-def _cell(cell: Cell | None, column: Column, system: System) -> CellView:
+def _cell(cell: Cell | None, column: Column, system: System, interval: str) -> CellView:
     if cell is None:
         return CellView(column, "absent", NO_VALUE, title="not computed", rank_reason="not computed")
     reasons = "; ".join(_reason(text, count) for text, count in cell.reasons.items())
     if cell.status == "not_applicable":
-        return CellView(column, cell.status, "n/a", title=reasons or "not applicable", rank_reason="not applicable")
+        return CellView(
+            column, cell.status, NOT_APPLICABLE, title=reasons or "not applicable", rank_reason="not applicable"
+        )
     incomplete = cell.n < cell.N
     return CellView(
         column=column,
@@ -148,7 +158,7 @@ def _cell(cell: Cell | None, column: Column, system: System) -> CellView:
         counts=f"{cell.n}/{cell.N}" if incomplete else "",
         penalised=number(cell.penalised, column.decimals) if incomplete and cell.penalised is not None else "",
         extra=" · ".join(f"{k} {_extra(v, column)}" for k, v in cell.extra.items()),
-        title=_title(cell, column, reasons),
+        title=_title(cell, column, reasons, interval),
         sort=cell.value,
         interval=cell.ci,
         rank=cell.rank if system.ranked else None,
@@ -188,12 +198,12 @@ def _signatures(cells: Mapping[tuple[str, str], Cell], column: Column) -> tuple[
     return tuple(sorted({signature for signature in found if signature is not None}))
 
 
-def _title(cell: Cell, column: Column, reasons: str) -> str:
+def _title(cell: Cell, column: Column, reasons: str, interval: str) -> str:
     parts = [f"n = {cell.n}/{cell.N}"]
     if cell.clusters is not None:
         parts.append(f"{cell.clusters} clusters")
     if cell.ci is not None:
-        parts.append(f"95 % interval {_interval(cell, column)}")
+        parts.append(f"{interval} {_interval(cell, column)}")
     if cell.penalised is not None and cell.n < cell.N:
         parts.append(f"missing counted as worst: {number(cell.penalised, column.decimals)}")
     parts += [reasons] if reasons else []

@@ -90,6 +90,8 @@ class _Builder:
             raise self.fail(node, f"not a plain value: {error}".splitlines()[0]) from None
         if isinstance(value, float) and not math.isfinite(value):
             raise self.fail(node, "NaN and infinity are not allowed")
+        if isinstance(value, str) and not value.isprintable() and any("\ud800" <= c <= "\udfff" for c in value):
+            raise self.fail(node, "the text holds a lone surrogate, which is no character")
         if not isinstance(value, str | int | float | bool | type(None)):
             value = str(node.value)  # a date stays the text the user wrote
         return value
@@ -99,6 +101,8 @@ def parse(text: str, file: str) -> Document:
     """One YAML mapping. Raises SuiteError with file:line."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except RecursionError:
+        raise SuiteError("the file is nested too deeply", where=file) from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = mark.line + 1 if mark else None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -16,6 +17,7 @@ from metis_bench.suite import documents
 from metis_bench.suite.documents import Document, KeyPath, overlay
 from metis_bench.suite.schema import (
     FILE_KEYS,
+    NAME,
     CorpusSpec,
     MetricSpec,
     OracleOrder,
@@ -30,10 +32,13 @@ from metis_bench.systems.base import systems
 
 DEFAULT_PROFILE = "mini"
 SHOWN_ERRORS = 6
+UNION_TAGS = ("[key]", "str")  # what pydantic adds to the place of an error in a union or a key
 
 
 def find_suite(name: str) -> Path:
     """A path, or a shipped suite by name or path ('tts', 'suites/tts.yaml'). Raises SuiteError with the nearest."""
+    if len(name) > 1000 or "\0" in name:
+        raise SuiteError("that is no file name")
     path = Path(name)
     if path.is_file():
         return path
@@ -57,7 +62,10 @@ def _shipped(path: Path) -> Path | None:
 
 def shipped_suites() -> list[Path]:
     """The suite files that come with the package (protocol fragments excluded)."""
-    return sorted(p for p in data_dir("suites").rglob("*.yaml") if not any(x.startswith("_") for x in p.parts))
+    shipped = data_dir("suites")
+    return sorted(
+        p for p in shipped.rglob("*.yaml") if not any(x.startswith("_") for x in p.relative_to(shipped).parts)
+    )
 
 
 def load_document(path: Path, chain: tuple[Path, ...] = ()) -> Document:
@@ -161,7 +169,7 @@ def _explain(error: ValidationError, model: type[BaseModel], doc: Document, pref
     """The first error becomes the message with its file:line; the next few follow, one a line."""
     messages: list[tuple[KeyPath, str]] = []
     for detail in error.errors():
-        loc = tuple(x for x in detail["loc"] if x != "[key]" and not str(x).startswith(("dict[", "function")))
+        loc = tuple(x for x in detail["loc"] if x not in UNION_TAGS and not str(x).startswith(("dict[", "function")))
         path = (*prefix, *loc)
         if detail["type"] == "extra_forbidden":
             valid = [*model.model_fields, *(FILE_KEYS if not loc[:-1] and not prefix else ())]
@@ -173,7 +181,8 @@ def _explain(error: ValidationError, model: type[BaseModel], doc: Document, pref
     rest = []
     for path, text in messages[1:SHOWN_ERRORS]:
         place = doc.place(path)
-        rest.append(f"\n  also {place.file}:{place.line}: {text}" if place else f"\n  also {text}")
+        where = "" if place is None else f"{place.file}:{place.line}: " if place.line else f"{place.file}: "
+        rest.append(f"\n  also {where}{text}")
     return doc.error(messages[0][0], messages[0][1] + "".join(rest))
 
 
@@ -187,12 +196,16 @@ def _params(cls: type[Any], raw: Any, doc: Document, path: KeyPath) -> Params:
 
 def _entry(entry: Any, index: int, key: str, doc: Document) -> tuple[str, dict[str, Any], KeyPath]:
     """A list entry `name` or `{name: {params}}`: (name, params, place of the params)."""
-    if isinstance(entry, str):
-        return entry, {}, (key, index)
-    if len(entry) != 1:
-        raise doc.error((key, index), f"an entry of '{key}' is a name, or one name with its parameters")
-    ((name, raw),) = entry.items()
-    return name, dict(raw or {}), (key, index, name)
+    raw: Any = {}
+    name, path = entry, cast(KeyPath, (key, index))
+    if not isinstance(entry, str):
+        if len(entry) != 1:
+            raise doc.error(path, f"an entry of '{key}' is a name, or one name with its parameters")
+        ((name, raw),) = entry.items()
+        path = (key, index, name)
+    if not re.match(NAME, name):
+        raise doc.error(path, f"'{name}' is no name: letters, digits and . _ + - only, first a letter or digit")
+    return name, dict(raw or {}), path
 
 
 def _resolve(doc: Document, profile: str | None, limit: int | None) -> Suite:
@@ -211,6 +224,10 @@ def _resolve(doc: Document, profile: str | None, limit: int | None) -> Suite:
         for side, name in (("better", order.better), ("worse", order.worse)):
             if name not in names:
                 raise doc.error(("oracle_order", i, side), f"the suite has no system '{name}'{nearest(name, names)}")
+        for j, name in enumerate(order.sets or ()):
+            if name.split("/")[0] not in model.corpora:
+                message = f"the suite has no corpus '{name.split('/')[0]}'{nearest(name, model.corpora)}"
+                raise doc.error(("oracle_order", i, "sets", j), message)
     stats: StatsModel = model.stats
     return Suite(
         name=model.name,

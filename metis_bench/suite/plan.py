@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from metis_bench import audio
 from metis_bench.corpora.base import Field, Item, LoadedCorpus, Subset
 from metis_bench.errors import AudioError, CorpusError
 from metis_bench.hashing import JSON, derive_seed, sha256_file, sha256_json
-from metis_bench.suite.schema import Suite, SystemSpec
+from metis_bench.suite.schema import Suite
 
 AUDIO_FIELDS: tuple[Literal["prompt", "source", "reference"], ...] = ("prompt", "source", "reference")
 CHARACTERS_PER_SECOND = 15.0  # of read English; only for the estimate of text-only items
-
-Fingerprints: TypeAlias = Mapping[str, str]  # system name -> fingerprint
 
 
 @dataclass(frozen=True)
@@ -125,6 +123,7 @@ class Plan:
     sets: tuple[TestSet, ...]
     rows: tuple[Row, ...]
     not_applicable: Mapping[tuple[str, str], str]
+    timed: Mapping[str, bool]  # by system: whether its time is worth reporting
     items: Mapping[tuple[str, str], PlannedItem] = field(repr=False, default_factory=dict)
 
     @property
@@ -144,7 +143,9 @@ def inspect(path: Path) -> AudioRef:
         return AudioRef(path, error=f"cannot read the audio file ({error.strerror})")
 
 
-def test_sets(key: str, corpus: LoadedCorpus, limit: int | None) -> tuple[TestSet, ...]:
+def test_sets(
+    key: str, corpus: LoadedCorpus, limit: int | None, progress: Callable[[int, int], None] | None = None
+) -> tuple[TestSet, ...]:
     """Inspect a loaded corpus' audio and cut it into test sets. Raises CorpusError for an empty or ambiguous one."""
     groups: dict[str, list[Item]] = defaultdict(list)
     for item in corpus.items:
@@ -157,7 +158,7 @@ def test_sets(key: str, corpus: LoadedCorpus, limit: int | None) -> tuple[TestSe
         name = f"{key}/{subset}" if subset else key
         if len({i.id for i in items}) != len(items):
             raise CorpusError(f"'{name}' has the same item id twice")
-        planned = tuple(_planned(name, i, seen) for i in items[:limit])
+        planned = tuple(_planned(name, i, seen) for i in _counted(items[:limit], progress))
         out.append(
             TestSet(
                 id=name,
@@ -166,7 +167,7 @@ def test_sets(key: str, corpus: LoadedCorpus, limit: int | None) -> tuple[TestSe
                 spec=corpus.subsets[subset],
                 items=planned,
                 total=len(items),
-                list_hash=sha256_json([[p.item.id, p.item.text, p.content(p.audio)] for p in planned]),
+                list_hash=sha256_json([_identity(p) for p in planned]),
                 licence=corpus.licence,
                 warnings=_set_warnings(
                     name, len(items), limit, corpus.warnings if subset == next(iter(groups)) else ()
@@ -176,11 +177,26 @@ def test_sets(key: str, corpus: LoadedCorpus, limit: int | None) -> tuple[TestSe
     return tuple(out)
 
 
+def _counted(items: Sequence[Item], progress: Callable[[int, int], None] | None) -> Iterator[Item]:
+    """The items, telling how far one is: hashing thousands of files takes a while."""
+    for done, item in enumerate(items):
+        if progress is not None:
+            progress(done + 1, len(items))
+        yield item
+
+
+def _identity(planned: PlannedItem) -> JSON:
+    """What of an item decides scores and their intervals."""
+    i = planned.item
+    return [i.id, i.task, i.language, i.text, i.prompt_text, i.cluster, planned.content(planned.audio)]
+
+
 def _planned(set_id: str, item: Item, seen: dict[Path, AudioRef]) -> PlannedItem:
     refs: dict[str, AudioRef] = {}
     for name in AUDIO_FIELDS:
         path = getattr(item, name)
         if path is not None:
+            path = path.absolute()  # a report may be written again from another folder
             if path not in seen:
                 seen[path] = inspect(path)
             refs[name] = seen[path]
@@ -193,54 +209,50 @@ def _set_warnings(name: str, total: int, limit: int | None, warnings: tuple[str,
     return warnings
 
 
-def make_plan(
-    suite: Suite,
-    sets: Sequence[TestSet],
-    fingerprints: Fingerprints,
-    needs: Mapping[str, frozenset[Field]],
-    deterministic: Mapping[str, bool],
-) -> Plan:
-    """Pure: every (system, item, seed) of the suite, with its generation key.
+@dataclass(frozen=True)
+class SystemFacts:
+    """What the plan must know of a system: its identity, the item fields it reads, and how often it must run."""
 
-    fingerprints, needs, deterministic: by system name. A deterministic system is planned for the first seed only.
-    A system whose needed fields a set does not provide is not applicable there; an item that lacks one is a failed row.
+    fingerprint: str
+    needs: frozenset[Field]
+    deterministic: bool
+    timed: bool = True
+
+
+def make_plan(suite: Suite, sets: Sequence[TestSet], facts: Mapping[str, SystemFacts]) -> Plan:
+    """Pure: every (system, item, seed) of the suite, with its generation key. `facts`: by system name.
+
+    A deterministic system is planned for the first seed only. A system whose needed fields a set does not provide is
+    not applicable there; an item that lacks one is a failed row.
     """
     rows: list[Row] = []
     not_applicable: dict[tuple[str, str], str] = {}
     for spec in suite.systems:
+        fact = facts[spec.name]
         for test_set in sets:
-            missing = sorted(needs[spec.name] - test_set.spec.provides)
+            missing = sorted(fact.needs - test_set.spec.provides)
             if missing:
                 not_applicable[spec.name, test_set.id] = f"the set has no {', no '.join(missing)}"
                 continue
-            seeds = suite.seeds[:1] if deterministic[spec.name] else suite.seeds
-            for planned in test_set.items:
-                for seed in seeds:
-                    rows.append(_row(spec, planned, seed, fingerprints[spec.name], needs, deterministic))
+            seeds = suite.seeds[:1] if fact.deterministic else suite.seeds
+            rows += [_row(spec.name, planned, seed, fact) for planned in test_set.items for seed in seeds]
     items = {(s.id, p.item.id): p for s in sets for p in s.items}
-    return Plan(tuple(sets), tuple(rows), not_applicable, items)
+    return Plan(tuple(sets), tuple(rows), not_applicable, {n: f.timed for n, f in facts.items()}, items)
 
 
-def _row(
-    spec: SystemSpec,
-    planned: PlannedItem,
-    seed: int,
-    fingerprint: str,
-    needs: Mapping[str, frozenset[Field]],
-    deterministic: Mapping[str, bool],
-) -> Row:
+def _row(system: str, planned: PlannedItem, seed: int, fact: SystemFacts) -> Row:
     item = planned.item
     derived = derive_seed(seed, item.id)
-    problem = planned.problem(needs[spec.name])
+    problem = planned.problem(fact.needs)
     key: str | None = None
     if problem is None:
         cause: dict[str, Any] = {
-            "system": fingerprint,
+            "system": fact.fingerprint,
             "task": item.task,
             "language": item.language,
-            "item": item.id,
-            "content": planned.content(needs[spec.name]),
-            "seed": None if deterministic[spec.name] else derived,
+            "item": [item.subset, item.id],
+            "content": planned.content(fact.needs),
+            "seed": None if fact.deterministic else derived,
         }
         key = sha256_json(cause)
-    return Row(spec.name, planned.set_id, item.id, seed, derived, key, problem)
+    return Row(system, planned.set_id, item.id, seed, derived, key, problem)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
@@ -32,7 +31,7 @@ class OrderModel(_Model):
 class StatsModel(_Model):
     """Bootstrap settings."""
 
-    resamples: Annotated[StrictInt, Field(ge=100, le=1_000_000)] = 10_000
+    resamples: Annotated[StrictInt, Field(ge=100, le=100_000)] = 10_000
     level: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
     seed: Annotated[StrictInt, Field(ge=0)] = 0
 
@@ -128,14 +127,21 @@ class Suite:
     stats: Stats
     limit: int | None = None
 
-    def to_json(self) -> dict[str, JSON]:
-        """The resolved suite as it is written to run.json and hashed into the run's name."""
+    def header(self) -> dict[str, JSON]:
+        """What a report says of the suite at its top."""
         return {
             "name": self.name,
             "title": self.title,
-            "description": self.description,
             "task": self.task,
             "profile": self.profile,
+            "description": self.description,
+            "limit": self.limit,
+        }
+
+    def to_json(self) -> dict[str, JSON]:
+        """The resolved suite as it is written to run.json."""
+        return {
+            **self.header(),
             "corpora": {c.key: {"corpus": c.type, **c.params.model_dump(mode="json")} for c in self.corpora},
             "systems": {s.name: {"system": s.type, **s.params.model_dump(mode="json")} for s in self.systems},
             "metrics": [{"metric": m.type, **m.params.model_dump(mode="json")} for m in self.metrics],
@@ -145,9 +151,4 @@ class Suite:
                 for o in self.oracle_order
             ],
             "stats": {"resamples": self.stats.resamples, "level": self.stats.level, "seed": self.stats.seed},
-            "limit": self.limit,
         }
-
-
-Kind: TypeAlias = Literal["corpus", "system", "metric"]
-RawParams: TypeAlias = Mapping[str, Any]

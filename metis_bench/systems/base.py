@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import importlib
-import inspect
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib import metadata
@@ -14,8 +11,9 @@ from typing import ClassVar, Literal, TypeAlias
 from metis_bench.audio import AUDIO_VERSION, Audio
 from metis_bench.corpora.base import Field, Params, Task
 from metis_bench.errors import MissingPrerequisite, missing_extra
-from metis_bench.hashing import JSON, sha256_bytes, sha256_json, sha256_path
+from metis_bench.hashing import JSON, sha256_json, sha256_path
 from metis_bench.registry import Registry
+from metis_bench.sources import source_hash
 
 Kind: TypeAlias = Literal["bound", "oracle", "classical", "reference", "neural", "imported"]
 RANKED: frozenset[Kind] = frozenset({"classical", "reference", "neural", "imported"})  # bounds and oracles never rank
@@ -25,10 +23,11 @@ RANKED: frozenset[Kind] = frozenset({"classical", "reference", "neural", "import
 class Request:
     """One item as a system sees it: only the fields its class `needs`; audio is mono at the file's own rate."""
 
-    id: str
+    id: str  # unique within its subset
     task: Task
     language: str
     seed: int
+    subset: str = ""
     text: str | None = None
     prompt_text: str | None = None
     prompt: Audio | None = None
@@ -45,6 +44,7 @@ class System(ABC):
     packages:      distributions whose version changes the output; missing ones block the system
     extra:         the metis-bench extra that installs them
     file_params:   parameters that are paths: their content, not their name, enters the fingerprint
+    timed:         its time and memory are worth reporting (not those of reading a file that is there already)
     """
 
     kind: ClassVar[Kind]
@@ -55,6 +55,7 @@ class System(ABC):
     extra: ClassVar[str] = "embedded"
     file_params: ClassVar[tuple[str, ...]] = ()
     uses_gpu: ClassVar[bool] = False
+    timed: ClassVar[bool] = True
     params_type: ClassVar[type[Params]] = Params
 
     def __init__(self, params: Params) -> None:
@@ -94,8 +95,8 @@ def require_package(package: str, what: str, extra: str) -> str:
 def fingerprint(system: System) -> str:
     """sha256 of all that decides a system's output besides the item and the seed (design §2.2).
 
-    Adapter source (its module and what that imports from metis_bench.systems), parameters with file contents in place
-    of paths, versions of the packages it declares, and the audio decoding version. Not its name, not any path.
+    Adapter source (its module, its bases and what these import from their own folder), parameters with file contents in
+    place of paths, versions of the packages it declares, and the audio decoding version. Not its name, not any path.
     """
     params: dict[str, JSON] = dict(system.params.model_dump(mode="json"))
     for name in system.file_params:
@@ -103,27 +104,9 @@ def fingerprint(system: System) -> str:
     return sha256_json(
         {
             "class": type(system).__qualname__,
-            "source": _source_hash(type(system).__module__),
+            "source": source_hash(type(system), System),
             "params": params,
             "packages": {p: require_package(p, type(system).__name__, system.extra) for p in system.packages},
             "audio": AUDIO_VERSION,
         }
     )
-
-
-def _source_hash(module: str) -> str:
-    """sha256 over a module's source and the source of every metis_bench.systems module it (indirectly) imports."""
-    seen: dict[str, str] = {}
-    todo = [module]
-    while todo:
-        name = todo.pop()
-        if name in seen or name == __name__:
-            continue
-        source = inspect.getsource(importlib.import_module(name))
-        seen[name] = sha256_bytes(source.encode())
-        for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.ImportFrom) and node.module == "metis_bench.systems":
-                todo += [f"{node.module}.{alias.name}" for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("metis_bench.systems."):
-                todo.append(str(node.module))
-    return sha256_json(sorted([k.removeprefix("metis_bench."), v] for k, v in seen.items()))

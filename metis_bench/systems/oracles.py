@@ -18,6 +18,7 @@ class GroundTruth(System):
     kind = "bound"
     tasks = frozenset({"tts", "vc", "tse", "se", "l2s"})
     needs = frozenset({"reference"})
+    timed = False
 
     def generate(self, request: Request) -> Audio:
         """The reference, unchanged."""
@@ -31,6 +32,7 @@ class PromptCopy(System):
     kind = "bound"
     tasks = frozenset({"tts", "vc", "tse", "l2s"})
     needs = frozenset({"prompt"})
+    timed = False
 
     def generate(self, request: Request) -> Audio:
         """The prompt, unchanged."""
@@ -42,6 +44,7 @@ class SourceCopy(System):
 
     kind = "bound"
     needs = frozenset({"source"})
+    timed = False
 
     def generate(self, request: Request) -> Audio:
         """The source, unchanged."""
@@ -69,6 +72,7 @@ class Silence(System):
     kind = "bound"
     tasks = frozenset({"se"})
     needs = frozenset({"source"})
+    timed = False
 
     def generate(self, request: Request) -> Audio:
         """(T,) zeros at the source's rate."""

@@ -57,7 +57,8 @@ def pronounce(words: Iterable[str]) -> dict[str, str | None]:
         import espeakng_loader
     except ImportError:
         raise missing_extra("pronouncing words outside the dictionary", "espeakng-loader", "embedded") from None
-    command = [sys.executable, "-I", __file__, espeakng_loader.get_library_path(), espeakng_loader.get_data_path()]
+    library, data = espeakng_loader.get_library_path(), espeakng_loader.get_data_path()
+    command = [sys.executable, "-I", "-S", __file__, library, data]  # nothing but the standard library
     try:
         done = subprocess.run(
             [str(c) for c in command],

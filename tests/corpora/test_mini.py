@@ -246,6 +246,26 @@ def test_altered_and_missing_files_are_made_again_and_nothing_else(
     assert not list(tmp_path.glob("*/.*"))
 
 
+@pytest.mark.parametrize("task", ["tts", "vc", "se"])
+def test_made_and_read_back_items_are_the_same_to_the_order_of_keys(task: str, tmp_path: Path) -> None:
+    """A plan lists the meta data as it comes: its bytes must not tell the run that made the corpus from later ones."""
+    pytest.importorskip("espeakng_loader")
+    corpus = Mini(MiniParams.model_validate({"task": task, "items": 2}), None, tmp_path)
+    made, read = (json.dumps([dict(item.meta) for item in corpus.load().items]) for _ in range(2))
+    assert made == read
+
+
+def test_files_have_the_permissions_of_any_new_file(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader")
+    before = os.umask(0o022)
+    try:
+        Mini(MiniParams(task="tts", items=1), None, tmp_path).load()
+    finally:
+        os.umask(before)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.glob("*/*")}
+    assert set(modes.values()) == {0o644} and "manifest.json" in modes
+
+
 def test_a_manifest_cannot_point_outside_its_folder(tmp_path: Path) -> None:
     pytest.importorskip("espeakng_loader")
     corpus = Mini(MiniParams(task="tts", items=1), None, tmp_path)

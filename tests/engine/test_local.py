@@ -28,6 +28,8 @@ class Handler:
         for word in payload[start:]:
             if word == "die":
                 os.kill(os.getpid(), signal.SIGKILL)
+            if word == "load slowly":
+                time.sleep(3)
             if word == "sleep":
                 time.sleep(60)
             if word == "stop short":
@@ -70,6 +72,11 @@ def test_a_hanging_worker_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     results = run([Task(["sleep", "after"], 2)], timeout_s=0.5, workers=1)
     assert results[0, 0] == Crash("timed out after 0.5 s")
     assert results[0, 1] == ("hello", "after")
+
+
+def test_loading_a_model_has_a_grace_of_its_own() -> None:
+    results = run([Task(["load slowly", "after"], 2)], timeout_s=1, workers=1)
+    assert results == {(0, 0): ("hello", "load slowly"), (0, 1): ("hello", "after")}
 
 
 def test_a_handler_that_stops_short_loses_no_row() -> None:

@@ -11,7 +11,9 @@ import pytest
 
 from metis_bench.config import Config
 from metis_bench.engine.inspect import read_lines
-from metis_bench.engine.run import RunResult
+from metis_bench.engine.measure import ScoreHandler, ScoreInit
+from metis_bench.engine.run import RunResult, run
+from metis_bench.errors import AudioError, SuiteError, UsageError
 
 Go = Callable[..., RunResult]
 
@@ -197,7 +199,7 @@ def test_ratio_column(go: Go) -> None:
     assert ratio["value"] == pytest.approx(whole["value"] / 2)
     partial = cells(result, "toy-level.ratio")["toy-moody"]
     scored = 5 * 2 * partial["value"]
-    assert partial["penalised"] == pytest.approx((scored + 2.0) / 12), "a failed item is all wrong: size/size"
+    assert partial["penalised"] == pytest.approx(scored / 12), "a failed item adds to the denominator"
 
 
 def test_files_hold_no_nan_and_reload(go: Go) -> None:
@@ -205,3 +207,114 @@ def test_files_hold_no_nan_and_reload(go: Go) -> None:
     for path in folder.glob("*.json*"):
         for line in path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]:
             json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} in a file"))
+
+
+def test_a_nan_score_is_a_failure_that_is_tried_again(go: Go, config: Config) -> None:
+    result = go(systems=[{"toy-moody": {"mood": {"item0": "nan-score"}}}])
+    (failure,) = [f for f in result.results["failures"] if f["column"] == "toy-level"]
+    assert "nan" in failure["reason"]
+    assert len(stamps(config.store, "score")) == 5, "five good scores are kept, the failure is not"
+
+
+def test_a_kept_record_without_a_column_is_scored_again(go: Go, config: Config) -> None:
+    first = go()
+    for path in (config.store / "score").rglob("*.json"):
+        record = json.loads(path.read_text())
+        del record["scores"]["toy-level"]
+        path.write_text(json.dumps(record))
+    second = go()
+    assert (second.folder / "results.json").read_bytes() == (first.folder / "results.json").read_bytes()
+
+
+def test_oracle_orders_compare_common_items_only(go: Go, house: Path) -> None:
+    """`quiet` is lower on every item, but fails on the quiet ones: its scored-only mean is the higher one."""
+    (house / "ckpt").write_text("0.9")
+    moods = {f"item{i}": "raise" for i in range(4)}
+    systems: list[Any] = [
+        {"loud": {"system": "toy-gain", "checkpoint": str(house / "one.ckpt")}},
+        {"partial": {"system": "toy-moody", "mood": moods}},
+        {"quiet": {"system": "toy-gain", "checkpoint": str(house / "ckpt")}},
+    ]
+    order = [
+        {"column": "toy-level", "better": "loud", "worse": "quiet"},
+        {"column": "toy-level", "better": "partial", "worse": "quiet"},
+    ]
+    result = go(systems=systems, oracle_order=order)
+    whole, part = result.results["oracle_checks"]
+    assert (whole["items"], whole["ok"]) == (6, True)
+    assert (part["items"], part["ok"]) == (2, True)
+    assert part["worse_value"] > whole["worse_value"], "over the two loudest items"
+
+
+def test_failing_never_pays(go: Go) -> None:
+    """In the penalised value no score counts for less than a failure does."""
+    result = go(systems=[{"toy-moody": {"mood": {}}}], metrics=[{"toy-level": {"scale": -1.0}}])
+    cell = cells(result)["toy-moody"]
+    assert cell["value"] < 0
+    assert cell["penalised"] == 0.0
+
+
+def test_only_declared_corpora_may_stand_in_an_order(go: Go) -> None:
+    with pytest.raises(SuiteError, match="no corpus 'tooy'; did you mean 'toy'"):
+        go(oracle_order=[{"column": "toy-level", "better": "toy-gain", "worse": "toy-gain", "sets": ["tooy"]}])
+    with pytest.raises(SuiteError, match="no set 'toy/x'"):
+        go(oracle_order=[{"column": "toy-level", "better": "toy-gain", "worse": "toy-gain", "sets": ["toy/x"]}])
+
+
+def test_what_only_copies_has_no_cost(go: Go) -> None:
+    result = go(systems=["noisy", "toy-noise"], metrics=["rtf"])
+    by_name = cells(result, "rtf")
+    assert by_name["noisy"]["status"] == "not_applicable"
+    assert by_name["toy-noise"]["status"] == "complete"
+
+
+def test_workers_and_history_do_not_change_a_bit(go: Go, config: Config, house: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    metrics = ["dnsmos", "si_sdr"]
+    first = go(systems=["toy-noise"], metrics=metrics, corpora={"toy": {"corpus": "toy", "count": 3}})
+    expected = (first.folder / "results.json").read_bytes()
+    for path in list((config.store / "score").rglob("*.json"))[::2]:
+        path.unlink()
+    object.__setattr__(config, "workers", 1)
+    again = go(systems=["toy-noise"], metrics=metrics, corpora={"toy": {"corpus": "toy", "count": 3}})
+    assert (again.folder / "results.json").read_bytes() == expected
+
+
+def test_a_python_file_in_the_current_folder_is_not_imported(go: Go, house: Path) -> None:
+    for name in ("pystoi", "soxr", "scipy"):
+        (house / f"{name}.py").write_text("raise SystemExit('shadowed')")
+    assert go().exit_code == 0
+
+
+def test_out_never_deletes_what_is_not_its_own(make_suite: Callable[..., Any], config: Config, house: Path) -> None:
+    thesis = house / "thesis" / "report" / "thesis.tex"
+    thesis.parent.mkdir(parents=True)
+    thesis.write_text("years of work")
+    with pytest.raises(UsageError, match="not empty, and not this run's"):
+        run(make_suite(), config, out=house / "thesis")
+    assert thesis.read_text() == "years of work"
+
+
+def test_a_changed_corpus_file_under_the_store_folder_is_kept(go: Go, config: Config, house: Path) -> None:
+    """The user's data may lie beside the store: only the store's own audio is ever removed."""
+    handler = ScoreHandler(ScoreInit((), str(config.store), ()))
+    speech = config.store / "corpora" / "speech.wav"
+    speech.parent.mkdir(parents=True)
+    speech.write_bytes(b"precious")
+    with pytest.raises(AudioError, match="changed since it was hashed"):
+        handler._load(str(speech), "0" * 64, None)
+    assert speech.exists()
+
+
+def test_an_unwritable_store_stops_at_once(make_suite: Callable[..., Any], config: Config, house: Path) -> None:
+    (house / "file").write_text("")
+    object.__setattr__(config, "store", house / "file" / "store")
+    with pytest.raises(UsageError, match="cannot be written"):
+        run(make_suite(), config)
+
+
+def test_moving_or_renaming_does_not_change_the_run(go: Go, house: Path) -> None:
+    first = go()
+    (house / "copy.ckpt").write_text("1.0")
+    other = go(systems=[{"toy-gain": {"checkpoint": str(house / "copy.ckpt")}}], title="another title")
+    assert other.folder == first.folder

@@ -39,8 +39,20 @@ def test_delay_equals_direct_correlation(rng: np.random.Generator) -> None:
     assert find_delay(x, y, 40) == shifts[np.argmax(direct[shifts + len(x) - 1])]
 
 
+@pytest.mark.parametrize("sizes", [(1, 1), (1, 2), (2, 1), (100, 100), (5, 300), (300, 5), (255, 257), (500, 500)])
+def test_signals_shorter_than_the_largest_shift(rng: np.random.Generator, sizes: tuple[int, int]) -> None:
+    for _ in range(20):
+        x, y = (rng.standard_normal(size) for size in sizes)
+        direct = np.correlate(y, x, mode="full")  # every shift at which they overlap
+        best = int(np.argmax(direct)) - (len(x) - 1) if direct.max() > 0 else 0
+        for max_shift in (500, 800, 1024, 5000):
+            assert find_delay(x, y, max_shift) == best
+
+
 def test_no_correlation_is_no_delay() -> None:
     assert find_delay(np.zeros(100), np.zeros(100), 10) == 0
+    for x, y in ((np.zeros(0), np.ones(5)), (np.ones(5), np.zeros(0)), (np.zeros(0), np.zeros(0))):
+        assert find_delay(x, y, 800) == 0
 
 
 def test_silent() -> None:
@@ -53,6 +65,19 @@ def test_pair_records_what_was_done(make_sample: MakeSample, rng: np.random.Gene
     _, output, detail = aligned_pair(make_sample(short, 16_000, reference=x), 16_000, "xcorr50ms")
     assert detail == {"delay_ms": 10.0, "length_difference_s": -0.25}
     assert not output[12_000 - 160 :].any()
+
+
+def test_very_short_signals_have_a_clear_outcome(make_sample: MakeSample, rng: np.random.Generator) -> None:
+    x = rng.standard_normal(100) * 0.1
+    reference, output, detail = aligned_pair(make_sample(x, 16_000, reference=x), 16_000, "xcorr50ms")
+    assert detail["delay_ms"] == 0.0 and np.array_equal(reference, output) and len(output) == 100
+    _, click, _ = aligned_pair(make_sample(x[:1], 16_000, reference=x), 16_000, "xcorr50ms")
+    assert len(click) == 100 and np.count_nonzero(click) <= 1
+    with pytest.raises(Undefined, match="silence: the output"):
+        aligned_pair(make_sample(x[:0], 16_000, reference=x), 16_000, "xcorr50ms")
+    for short in (x[:0], x[:1]):
+        with pytest.raises(Undefined, match="silence: the reference"):
+            aligned_pair(make_sample(x, 16_000, reference=short), 16_000, "xcorr50ms")
 
 
 def test_pair_of_silence_is_undefined(make_sample: MakeSample, rng: np.random.Generator) -> None:

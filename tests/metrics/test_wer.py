@@ -53,23 +53,24 @@ def test_counts_and_alignment(heard: Callable[[str | None, str], Sample]) -> Non
     assert set(score) == set(COLUMNS)
     for column in COLUMNS:
         assert score[column].value == pytest.approx(100 * 4 / 7)
-        assert score[column].detail == {
-            "reference": "the quick brown fox jumps over it",
-            "hypothesis": "the slow brown jumps over it very high",
-            "errors": 4,
-            "words": 7,
-            "substitutions": 1,
-            "deletions": 1,
-            "insertions": 2,
-            "alignment": [
-                ["equal", ["the"], ["the"]],
-                ["substitute", ["quick"], ["slow"]],
-                ["equal", ["brown"], ["brown"]],
-                ["delete", ["fox"], []],
-                ["equal", ["jumps", "over", "it"], ["jumps", "over", "it"]],
-                ["insert", [], ["very", "high"]],
-            ],
-        }
+    assert score[COLUMNS[0]].detail == {
+        "reference": "the quick brown fox jumps over it",
+        "hypothesis": "the slow brown jumps over it very high",
+        "errors": 4,
+        "words": 7,
+        "substitutions": 1,
+        "deletions": 1,
+        "insertions": 2,
+        "alignment": [
+            ["equal", ["the"], ["the"]],
+            ["substitute", ["quick"], ["slow"]],
+            ["equal", ["brown"], ["brown"]],
+            ["delete", ["fox"], []],
+            ["equal", ["jumps", "over", "it"], ["jumps", "over", "it"]],
+            ["insert", [], ["very", "high"]],
+        ],
+    }
+    assert score[COLUMNS[1]].detail == {}, "the columns of a metric share their details: kept once"
 
 
 def test_random_texts(rng: np.random.Generator) -> None:
@@ -94,7 +95,7 @@ def test_utterance_mean_and_corpus_rate_differ(heard: Callable[[str | None, str]
     assert (corpus.id, corpus.aggregate, corpus.ratio, corpus.unit) == (COLUMNS[1], "ratio", ("errors", "words"), "%")
     assert utterance.worst == corpus.worst == 100.0
     assert np.mean([s[utterance.id].value for s in scores]) == pytest.approx(50.0)
-    terms = [[float(s[corpus.id].detail[k]) for k in corpus.ratio] for s in scores]  # type: ignore[arg-type]
+    terms = [[float(s[utterance.id].detail[k]) for k in corpus.ratio] for s in scores]  # type: ignore[arg-type]
     assert 100 * sum(n for n, _ in terms) / sum(d for _, d in terms) == pytest.approx(10.0)
 
 
@@ -119,6 +120,28 @@ def test_values(heard: Callable[[str | None, str], Sample], text: str, transcrip
 def test_an_empty_reference_has_no_rate(heard: Callable[[str | None, str], Sample], text: str, transcript: str) -> None:
     with pytest.raises(Undefined, match="empty reference text"):
         wer().score(heard(text, transcript))
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "words"),
+    [
+        ("en", "The well-known fox, it's HERE.", 5.0),
+        ("en", "one", 1.0),
+        ("en", "a --- b  c", 3.0),
+        ("en", "a b\tc", 2.0),  # as jiwer counts in score(): only spaces separate
+        ("zh", "你好，世界。", 4.0),
+        ("en", None, None),
+        ("en", "", None),
+        ("en", "...", None),
+    ],
+)
+def test_the_size_of_an_item_that_was_never_scored(
+    heard: Callable[[str | None, str], Sample], language: str, text: str | None, words: float | None
+) -> None:
+    metric = wer(language)
+    assert metric.size(text, language) == words
+    if words is not None:
+        assert metric.score(heard(text, "anything"))[COLUMNS[0]].detail["words"] == words
 
 
 def test_an_item_without_text_fails(heard: Callable[[str | None, str], Sample]) -> None:

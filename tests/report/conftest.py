@@ -117,6 +117,11 @@ def _has_reference(set_id: str) -> bool:
     return set_id != "dns2020/real_recordings"
 
 
+def _untimed(system: str, column: str) -> bool:
+    """A system that only copies a file has no cost."""
+    return column == "rtf" and system in ("clean", "noisy")
+
+
 def _add_item(made: Fabricated, set_id: str, item: str, seed: int) -> None:
     inputs = made.path.parent / "corpus"
     audio: dict[str, Any] = {"prompt": None, "source": wav(inputs / f"{seed}-noisy.wav", seed), "reference": None}
@@ -147,7 +152,7 @@ def _add_output(made: Fabricated, key: dict[str, Any], quality: float, seed: int
     generation["audio"] = {k: about[k] for k in ("sha256", "rate", "seconds")}
     rng = np.random.default_rng([seed, key["seed"], len(key["system"])])
     for column, _, _, _, _, _, _, (low, high), needs_reference in COLUMNS:
-        if needs_reference and not _has_reference(key["set"]):
+        if (needs_reference and not _has_reference(key["set"])) or _untimed(key["system"], column):
             continue
         here = float(np.clip(quality + 0.08 * rng.standard_normal(), 0, 1))
         score: dict[str, Any] = {**key, "column": column, "status": "ok", "value": low + here * (high - low)}
@@ -193,17 +198,19 @@ def _results(made: Fabricated, sets: dict[str, list[str]]) -> dict[str, Any]:
     ]
     check = {"set": "dns2020/no_reverb", "column": "dnsmos.ovrl", "better": "clean", "worse": "noisy"}
     checks = [
-        {**check, "better_value": 3.51, "worse_value": 2.02, "ok": True, "reason": None},
+        {**check, "better_value": 3.51, "worse_value": 2.02, "ok": True, "reason": None, "items": 3},
         {**check, "worse": "silence", "better_value": 3.51, "worse_value": 3.6, "ok": False, "reason": "<wrong> order"},
         {**check, "column": "pesq.wb", "better_value": 4.4, "worse_value": None, "ok": None, "reason": "no value"},
     ]
+    checks[1]["items"], checks[2]["items"] = len(sets["dns2020/no_reverb"]), 0
     suite = {"name": "se", "title": "Speech <enhancement>, the mini suite", "task": "se", "profile": "mini"}
     suite["description"] = "Every system cleans the same noisy recordings; oracles show that the metrics work."
     warnings = ["dns2020/no_reverb: 24 of 150 official items; do not compare with published numbers"]
     signature = {"metric": "dnsmos", "version": 1, "weights": {"sig_bak_ovr.onnx": "a" * 64}, "rate": 16000}
     tables = {"suite": suite, "systems": systems, "sets": about_sets, "columns": columns, "cells": cells}
     rest = {"oracle_checks": checks, "failures": failures, "warnings": warnings}
-    return {"schema": 1, **tables, "signatures": {"0123456789ab": signature}, **rest}
+    stats = {"resamples": 1000, "level": 0.6, "seed": 0}
+    return {"schema": 1, "stats": stats, **tables, "signatures": {"0123456789ab": signature}, **rest}
 
 
 def _cells(made: Fabricated, set_id: str, column: tuple[Any, ...]) -> Iterator[dict[str, Any]]:
@@ -217,7 +224,9 @@ def _cells(made: Fabricated, set_id: str, column: tuple[Any, ...]) -> Iterator[d
         cell: dict[str, Any] = {"set": set_id, "system": system, "column": name, "value": None, "ci": None, "extra": {}}
         cell |= {"penalised": None, "n": n, "N": total, "clusters": 5, "signature": None, "rank": None, "reasons": {}}
         cell["status"] = "complete" if n == total else "incomplete" if n else "empty"
-        if not planned or (column[8] and not _has_reference(set_id)):
+        if _untimed(system, name):
+            cell |= {"status": "not_applicable", "reasons": {"it only copies a file": 0}, "N": 0}
+        elif not planned or (column[8] and not _has_reference(set_id)):
             cell |= {"status": "not_applicable", "reasons": {"the set provides no reference": 1}}
         elif values:
             mean, half = float(np.mean(values)), 1.96 * float(np.std(values)) / n**0.5

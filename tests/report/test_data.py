@@ -1,4 +1,4 @@
-"""Reading a run folder: the last word counts, and everything wrong is told with file and line."""
+"""Reading a run folder: everything is there, and everything wrong is told with file and line."""
 
 from __future__ import annotations
 
@@ -15,15 +15,6 @@ def test_reads_everything(fabricated: Fabricated) -> None:
     assert len(data.items) == len(fabricated.plan) - len(data.rows)
     assert sum(map(len, data.scores.values())) == len(fabricated.scores)
     assert len(data.cells) == len(fabricated.results["cells"])
-
-
-def test_last_line_about_a_row_counts(fabricated: Fabricated) -> None:
-    failed = next(g for g in fabricated.generations if g["status"] == "failed")
-    again = {**fabricated.generations[0], **{k: failed[k] for k in ("system", "set", "item", "seed")}}
-    fabricated.generations.append(again)
-    data = load_run(fabricated.save().path)
-    key = (failed["set"], failed["item"], failed["system"], failed["seed"])
-    assert data.generations[key].status == "ok"
 
 
 @pytest.mark.parametrize("name", ["run.json", "plan.jsonl", "generations.jsonl", "scores.jsonl", "results.json"])
@@ -54,6 +45,18 @@ def test_bad_line_is_told_with_its_number(fabricated: Fabricated, line: str, why
     with pytest.raises(MetisBenchError, match=why) as caught:
         load_run(fabricated.path)
     assert caught.value.line == len(fabricated.scores) + 1
+
+
+def test_statistics_are_read_and_required(fabricated: Fabricated) -> None:
+    stats = load_run(fabricated.save().path).results.stats
+    assert (stats.resamples, stats.level, stats.seed) == (1000, 0.6, 0)
+    for level in (0.0, 1.0, 95.0):
+        fabricated.results["stats"]["level"] = level
+        with pytest.raises(MetisBenchError, match=r"'stats\.level'"):
+            load_run(fabricated.save().path)
+    del fabricated.results["stats"]
+    with pytest.raises(MetisBenchError, match="'stats': Field required"):
+        load_run(fabricated.save().path)
 
 
 def test_other_schema_and_unknown_names_are_refused(fabricated: Fabricated) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 
+from metis_bench import report
 from metis_bench.errors import MetisBenchError
-from metis_bench.report import html
+from metis_bench.report import html, render
 from tests.report.conftest import HOSTILE_IDS, RTL, SYSTEMS, XSS, Fabricated
 
 VOID = {"meta", "link", "input", "br", "hr", "img"}
@@ -175,9 +178,47 @@ def test_deterministic_and_replaces_the_old_one(fabricated: Fabricated) -> None:
     report = fabricated.render()
     first = snapshot(report)
     (report / "stale.html").write_text("old")
-    (fabricated.path / ".report.new").mkdir()  # left by a killed render
+    left = fabricated.path / ".report.123.abcdef"  # by a killed render
+    (left / "audio").mkdir(parents=True)
+    os.utime(left, (0, 0))
     assert snapshot(fabricated.render()) == first
-    assert sorted(p.name for p in fabricated.path.iterdir() if p.name.startswith((".", "report"))) == ["report"]
+    assert folders(fabricated) == ["report"]
+
+
+def folders(fabricated: Fabricated) -> list[str]:
+    """The report, and whatever a render may have left beside it."""
+    return sorted(p.name for p in fabricated.path.iterdir() if p.name.startswith((".", "report")))
+
+
+def test_a_render_leaves_the_folder_of_another_one_alone(fabricated: Fabricated) -> None:
+    other = fabricated.path / ".report.123.abcdef"
+    other.mkdir()
+    fabricated.render()
+    assert folders(fabricated) == [".report.123.abcdef", "report"]
+
+
+def test_many_renders_at_once(fabricated: Fabricated) -> None:
+    first = snapshot(fabricated.render())
+    with ThreadPoolExecutor(4) as pool:
+        for job in [pool.submit(render, fabricated.path, fabricated.audio) for _ in range(8)]:
+            assert job.result() == fabricated.path / "report" / "index.html"
+    assert folders(fabricated) == ["report"] and snapshot(fabricated.path / "report") == first
+
+
+def test_many_swaps_at_once(tmp_path: Path) -> None:
+    """The same without the work in between, where they meet all the time: the last one wins."""
+
+    def put(index: int) -> None:
+        fresh = tmp_path / f"fresh-{index}"
+        fresh.mkdir()
+        (fresh / "index.html").write_text(str(index))
+        report._swap(fresh, tmp_path / "report")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(put, range(400)))
+    assert [p.name for p in tmp_path.iterdir()] == ["report"]
+    put(1000)
+    assert (tmp_path / "report" / "index.html").read_text() == "1000"
 
 
 def test_a_failed_render_leaves_the_old_report(fabricated: Fabricated, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,7 +230,7 @@ def test_a_failed_render_leaves_the_old_report(fabricated: Fabricated, monkeypat
     monkeypatch.setattr(html, "write_index", broken)
     with pytest.raises(MetisBenchError, match="disk full"):
         fabricated.render()
-    assert snapshot(fabricated.path / "report") == before
+    assert snapshot(fabricated.path / "report") == before and folders(fabricated) == ["report"]
 
 
 def test_missing_outputs_and_rows_are_notes(fabricated: Fabricated) -> None:
@@ -198,6 +239,36 @@ def test_missing_outputs_and_rows_are_notes(fabricated: Fabricated) -> None:
     text = "".join(path.read_text() for path in fabricated.render().glob("items-*.html"))
     assert text.count("audio not available (not in the store)") == 1
     assert text.count("not generated") == 1 and never["status"] == "ok"
+
+
+def test_the_level_of_the_intervals_is_named_everywhere(pages: dict[str, Page], page: Callable[[str], str]) -> None:
+    text = page("index.html")
+    assert "95" + " %" not in text + page("results.md")
+    assert "Brackets: 60 % interval." in pages["index.html"].text and "Brackets: 60 % interval." in page("results.md")
+    labels = [v for tag, name, v in pages["index.html"].attributes if (tag, name) == ("svg", "aria-label")]
+    assert labels and all(label and "with its 60 % interval" in label for label in labels)
+    rows = list(csv.DictReader(io.StringIO(page("results.csv"))))
+    assert {(bool(row["ci_low"]), row["ci_level"]) for row in rows} == {(True, "0.6"), (False, "")}
+
+
+def test_oracle_checks_over_fewer_items_say_so(pages: dict[str, Page], page: Callable[[str], str]) -> None:
+    rows = [line for line in page("results.md").splitlines() if re.match(r"\| (passed|\*\*VIO|not checked)", line)]
+    shown = [re.findall(r"\((\d+ items?)\)", line) for line in rows]
+    assert shown == [["3 items"], [], ["0 items"]]  # 3 of 24, all 24, none
+    block = page("index.html").partition('id="oracles"')[2].partition("</section>")[0]
+    assert re.findall(r'<span class="side">(\d+ items?)</span>', block) == ["3 items", "0 items"]
+
+
+def test_costs_of_copies_are_not_applicable_everywhere(pages: dict[str, Page], page: Callable[[str], str]) -> None:
+    assert re.search(r"^\| – \| clean \|.*\| n/a \|", page("results.md"), flags=re.M)
+    cells = re.findall(
+        r'<td class="num missing[^>]*title="it only copies a file">n/a</td>', page("items-wild-b-x-b-1.html")
+    )
+    assert len(cells) == 2 * len(HOSTILE_IDS)
+    row = next(
+        r for r in csv.DictReader(io.StringIO(page("results.csv"))) if (r["system"], r["column"]) == ("clean", "rtf")
+    )
+    assert (row["status"], row["value"], row["n"], row["N"]) == ("not_applicable", "", "0", "0")
 
 
 def test_page_numbers() -> None:

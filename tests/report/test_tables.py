@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from metis_bench.report.data import load_run
+from metis_bench.report.plots import build_plots
 from metis_bench.report.tables import Board, build_boards, number
 from tests.report.conftest import Fabricated
 
@@ -55,5 +56,36 @@ def test_mixed_signatures_are_a_warning(fabricated: Fabricated) -> None:
     cell = next(c for c in fabricated.results["cells"] if c["column"] == "dnsmos.ovrl" and c["signature"])
     cell["signature"] = "ffffffffffff"
     first, second, *_ = boards(fabricated).values()
-    assert any("DNSMOS OVRL" in text and "different signatures" in text for text in first.warnings)
+    assert first.warnings == ("DNSMOS OVRL: its cells carry different signatures and do not compare",)
     assert not second.warnings
+
+
+def test_costs_of_what_only_copies_files_are_not_applicable(fabricated: Fabricated) -> None:
+    board = boards(fabricated)["dns2020/no_reverb"]
+    place = [column.id for column in board.columns].index("rtf")
+    cells = {row.system.name: row.cells[place] for row in board.rows}
+    assert {name for name, cell in cells.items() if cell.text == "n/a"} == {"clean", "noisy"}
+    assert cells["clean"].title == "it only copies a file" and cells["clean"].counts == cells["clean"].ci == ""
+    plot = next(p for p in build_plots(board) if p.column.id == "rtf")
+    marks = {mark.name: mark for mark in plot.marks}
+    assert (marks["clean"].text, marks["clean"].x, marks["clean"].x1) == ("n/a", None, None)
+    assert marks["clean"].complete and marks["rnnoise"].x is not None
+
+
+def test_a_set_of_copies_alone_has_no_cost_column(fabricated: Fabricated) -> None:
+    for cell in fabricated.results["cells"]:
+        if cell["column"] == "rtf":
+            cell.update(status="not_applicable", value=None, ci=None, n=0, N=0, rank=None, extra={})
+            cell.update(reasons={"it only copies a file": 0})
+    board = boards(fabricated)["dns2020/no_reverb"]
+    assert "rtf" not in [column.id for column in board.columns]
+    assert ("RTF", "it only copies a file") in board.not_applicable
+
+
+@pytest.mark.parametrize(("level", "text"), [(0.6, "60 %"), (0.95, "95 %"), (0.999, "99.9 %"), (0.55, "55 %")])
+def test_intervals_are_called_by_their_level(fabricated: Fabricated, level: float, text: str) -> None:
+    fabricated.results["stats"]["level"] = level
+    board = boards(fabricated)["dns2020/no_reverb"]
+    assert board.interval == f"{text} interval"
+    titles = [cell.title for row in board.rows for cell in row.cells if cell.ci]
+    assert titles and all(f" · {text} interval [" in title for title in titles)

@@ -32,6 +32,8 @@ REFUSED = {
     "merge key": ("a: &x {b: 1}\nc:\n  <<: *x", "keys must be|duplicate|plain|tags"),
     "two documents": ("a: 1\n---\nb: 2", "not valid YAML"),
     "recursive": ("a: &x [*x]", "nested too deeply"),
+    "deep": ("a: " + "[" * 3000, "nested too deeply|not valid"),
+    "surrogate": ('a: "\\ud800"', "surrogate"),
     "bomb": (
         "a: &a [1,1,1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\n"
         "d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\n",

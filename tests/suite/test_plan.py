@@ -10,7 +10,7 @@ import pytest
 from metis_bench.audio import Audio, encode_wav
 from metis_bench.corpora.base import Item, LoadedCorpus, Params, Subset
 from metis_bench.errors import CorpusError
-from metis_bench.suite.plan import Plan, make_plan, test_sets
+from metis_bench.suite.plan import Plan, SystemFacts, make_plan, test_sets
 from metis_bench.suite.schema import Stats, Suite, SystemSpec
 
 test_sets.__test__ = False  # type: ignore[attr-defined]  # a function of the package, not a test
@@ -42,8 +42,11 @@ def corpus(folder: Path, count: int = 3) -> LoadedCorpus:
 def plan(folder: Path, corpus_: LoadedCorpus | None = None, **options: object) -> Plan:
     s = suite("x", "oracle", **options)  # type: ignore[arg-type]
     sets = test_sets("k", corpus_ or corpus(folder), s.limit)
-    needs = {"x": frozenset({"source"}), "oracle": frozenset({"reference"})}
-    return make_plan(s, sets, {"x": "fx", "oracle": "fo"}, needs, {"x": False, "oracle": True})  # type: ignore[arg-type]
+    facts = {
+        "x": SystemFacts("fx", frozenset({"source"}), deterministic=False),
+        "oracle": SystemFacts("fo", frozenset({"reference"}), deterministic=True),
+    }
+    return make_plan(s, sets, facts)
 
 
 def test_rows_and_applicability(tmp_path: Path) -> None:

@@ -220,3 +220,20 @@ def test_the_fingerprint_follows_parameters_and_the_server_source() -> None:
     pytest.importorskip("espeakng_loader")
     plain, other = (fingerprint(systems.get("espeak")(p)) for p in (EspeakParams(), EspeakParams(rate=161)))
     assert plain != other
+
+
+@pytest.mark.parametrize("pythonpath", ["", ".", None])
+def test_a_file_in_the_current_folder_shadows_nothing(
+    pythonpath: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("espeakng_loader")
+    for name in ("json", "ctypes", "struct", "sitecustomize", "usercustomize"):
+        (tmp_path / f"{name}.py").write_text("open('ran', 'w').close(); raise SystemExit('shadowed')")
+    monkeypatch.chdir(tmp_path)
+    if pythonpath is None:
+        monkeypatch.delenv("PYTHONPATH", raising=False)
+    else:
+        monkeypatch.setenv("PYTHONPATH", pythonpath or str(tmp_path))
+    with EspeakEngine() as engine:
+        assert engine.synthesize("hi", Voice()).seconds > 0.2
+    assert not (tmp_path / "ran").exists()

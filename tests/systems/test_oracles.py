@@ -88,3 +88,8 @@ def test_low_pass_refuses_a_cutoff_above_nyquist(build: Make, make_request: Make
         system.generate(make_request(source=voice(0.1, 8000)))
     with pytest.raises(ValidationError):
         build("low-pass", cutoff_hz=0)
+
+
+@pytest.mark.parametrize(("name", "timed"), [*((n, False) for n in (*COPIES, "silence")), ("low-pass", True)])
+def test_only_what_computes_something_is_timed(name: str, timed: bool) -> None:
+    assert systems.get(name).timed is timed

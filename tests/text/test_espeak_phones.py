@@ -62,3 +62,19 @@ def test_the_library_stays_out_of_this_process() -> None:
 def test_nothing_wanted_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(espeak_phones.subprocess, "run", pytest.fail)
     assert pronounce([]) == {}
+
+
+@pytest.mark.parametrize("pythonpath", ["", ".", None])
+def test_a_file_in_the_current_folder_shadows_nothing(
+    pythonpath: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("espeakng_loader")
+    for name in ("json", "ctypes", "struct", "sitecustomize", "usercustomize"):
+        (tmp_path / f"{name}.py").write_text("open('ran', 'w').close(); raise SystemExit('shadowed')")
+    monkeypatch.chdir(tmp_path)
+    if pythonpath is None:
+        monkeypatch.delenv("PYTHONPATH", raising=False)
+    else:
+        monkeypatch.setenv("PYTHONPATH", pythonpath or str(tmp_path))
+    assert pronounce(["judge"]) == {"judge": "JH AH JH"}
+    assert not (tmp_path / "ran").exists()
