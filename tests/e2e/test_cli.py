@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from metis_bench.cli import cli
 from tests.e2e.conftest import Command
+from tests.e2e.test_malformed import TONE
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -110,7 +113,7 @@ def test_out_holding_another_run_is_refused(toys: Path, metis_bench: Command) ->
     assert metis_bench("run", "s.yaml", "--system", "toy-noise", "--out", "here").code == 0
     other = metis_bench("run", "s.yaml", "--system", "moody", "--out", "here")
     assert other.code == 2
-    assert "another run" in other.err
+    assert "not this run's" in other.err
 
 
 @pytest.mark.parametrize("what", ["suites", "systems", "metrics", "corpora", "runs"])
@@ -145,3 +148,72 @@ def test_usage_errors_are_2(metis_bench: Command, args: tuple[str, ...]) -> None
     assert done.code == 2
     assert done.err
     assert not done.out
+
+
+FOLDER = "name: s\ntask: se\ncorpora: {mine: {corpus: folder, task: se, path: data}}\n"
+
+
+def test_markup_in_names_is_text(tmp_path: Path, metis_bench: Command) -> None:
+    """Whatever a manifest says is shown, not interpreted."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.wav").write_bytes(TONE)
+    line = {"id": "[/red]", "source": "a.wav", "subset": "[/x]", "text": "[bold]"}
+    (tmp_path / "data" / "manifest.jsonl").write_text(json.dumps(line))
+    (tmp_path / "s.yaml").write_text(FOLDER + "systems: [noisy]\nmetrics: [dnsmos]\n")
+    for command in ("plan", "prepare", "run"):
+        done = metis_bench(command, "s.yaml")
+        assert done.code == 0, done.err
+        assert "[/x]" in done.out
+    assert "[bold]" in metis_bench("show", "latest", "[/red]").out
+
+
+def test_a_damaged_run_does_not_hide_the_others(toys: Path, metis_bench: Command) -> None:
+    (toys / "s.yaml").write_text(SUITE)
+    assert metis_bench("run", "s.yaml", "--system", "toy-noise").code == 0
+    (toys / "runs" / "bad").mkdir()
+    (toys / "runs" / "bad" / "run.json").write_text("{")
+    states = {r["run"]: r["state"] for r in metis_bench("ls", "runs", "--json").json}
+    assert states.pop("bad").startswith("damaged")
+    assert list(states.values()) == ["complete"]
+    assert metis_bench("report", "bad").code == 2
+
+
+def test_two_runs_at_once_share_store_and_folder(toys: Path, metis_bench: Command) -> None:
+    (toys / "s.yaml").write_text(SUITE)
+    with ThreadPoolExecutor(4) as pool:
+        codes = [f.result().code for f in [pool.submit(metis_bench, "run", "s.yaml") for _ in range(4)]]
+    assert codes == [6] * 4
+    with ThreadPoolExecutor(4) as pool:
+        codes = [f.result().code for f in [pool.submit(metis_bench, "report", "latest") for _ in range(4)]]
+    assert codes == [0] * 4
+    (run,) = (toys / "runs").iterdir()
+    assert not [p for p in run.iterdir() if p.name.startswith(".")]
+
+
+def test_a_report_can_be_written_again_from_anywhere(tmp_path: Path, metis_bench: Command) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.wav").write_bytes(TONE)
+    (tmp_path / "s.yaml").write_text(FOLDER + "systems: [noisy]\nmetrics: [dnsmos]\n")
+    run = Path(metis_bench("run", "s.yaml", "--json").json["run"])
+    before = sorted(p.name for p in (tmp_path / run / "report" / "audio").iterdir())
+    assert before
+    command = [sys.executable, "-m", "metis_bench.cli", "report", str(tmp_path / run)]
+    subprocess.run(command, cwd="/", check=True, capture_output=True)
+    assert sorted(p.name for p in (tmp_path / run / "report" / "audio").iterdir()) == before
+
+
+def test_two_sets_with_equal_ids_need_two_imported_files(tmp_path: Path, metis_bench: Command) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "x.wav").write_bytes(TONE)
+    lines = [{"id": "one", "source": "x.wav", "subset": s} for s in ("a", "b")]
+    (tmp_path / "data" / "manifest.jsonl").write_text("".join(json.dumps(x) + "\n" for x in lines))
+    (tmp_path / "outputs" / "a").mkdir(parents=True)
+    (tmp_path / "outputs" / "a" / "one.wav").write_bytes(TONE)
+    (tmp_path / "outputs" / "one.wav").write_bytes(TONE)
+    (tmp_path / "s.yaml").write_text(
+        FOLDER + "systems: [{my-model: {system: imported, path: outputs}}]\nmetrics: [dnsmos]\n"
+    )
+    done = metis_bench("run", "s.yaml", "--json")
+    assert done.code == 6
+    got = {c["set"]: (c["n"], c["N"]) for c in done.json["results"]["cells"] if c["column"] == "dnsmos.ovrl"}
+    assert got == {"mine/a": (1, 1), "mine/b": (0, 1)}

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from metis_bench.config import Config
+from metis_bench.config import Config, load_plugins
 from metis_bench.engine.inspect import read_lines
 from metis_bench.engine.measure import ScoreHandler, ScoreInit
 from metis_bench.engine.run import RunResult, run
-from metis_bench.errors import AudioError, SuiteError, UsageError
+from metis_bench.errors import AudioError, MissingPrerequisite, SuiteError, UsageError
 
 Go = Callable[..., RunResult]
 
@@ -318,3 +318,91 @@ def test_moving_or_renaming_does_not_change_the_run(go: Go, house: Path) -> None
     (house / "copy.ckpt").write_text("1.0")
     other = go(systems=[{"toy-gain": {"checkpoint": str(house / "copy.ckpt")}}], title="another title")
     assert other.folder == first.folder
+
+
+def test_a_store_that_cannot_be_written_ends_the_run_and_keeps_the_last_results(go: Go, config: Config) -> None:
+    good = go()
+    results = (good.folder / "results.json").read_bytes()
+    for path in (config.store / "generation").rglob("*.json"):
+        path.unlink()
+    (config.store / "audio").rename(config.store / "moved")
+    (config.store / "audio").write_text("a file where the folder should be")
+    with pytest.raises(MissingPrerequisite, match="the store cannot be written"):
+        go()
+    assert (good.folder / "results.json").read_bytes() == results
+
+
+def test_times_taken_under_different_conditions_are_not_ranked(go: Go, config: Config) -> None:
+    systems = ["toy-noise", {"toy-moody": {"mood": {}}}]
+    same = go(systems=systems, metrics=["rtf", "toy-level"])
+    assert {c["rank"] for c in cells(same, "rtf").values()} == {1, 2}
+    (path, *_) = (config.store / "generation").rglob("*.json")
+    record = json.loads(path.read_text())
+    record["hardware"]["cpu"] = "another machine"
+    path.write_text(json.dumps(record))
+    mixed = go(systems=systems, metrics=["rtf", "toy-level"])
+    assert {c["rank"] for c in cells(mixed, "rtf").values()} == {None}
+    assert {c["rank"] for c in cells(mixed).values()} == {1, 2}, "quality is ranked all the same"
+    assert any("different conditions" in w for w in mixed.results["warnings"])
+
+
+PLUGIN = """
+import numpy as np
+from metis_bench.metrics.base import Column, Metric, Score, metrics
+
+@metrics.register("mine-{tag}")
+class Mine(Metric):
+    "A test."
+    tasks = frozenset({{"se"}})
+    needs = frozenset()
+    columns = (Column("mine-{tag}", "mine", "higher", 0.0),)
+
+    def signature(self):
+        return {{"metric": "mine"}}
+
+    def score(self, sample):
+        return {{"mine-{tag}": Score("ok", {value}, detail={detail})}}
+"""
+
+
+def with_plugin(config: Config, path: Path, **values: str) -> None:
+    path.write_text(PLUGIN.format(**{"value": "1.0", "detail": "{}", **values}))
+    load_plugins((str(path),))
+    object.__setattr__(config, "plugins", (*config.plugins, str(path)))
+
+
+def test_a_plugin_metric_may_return_numpy_numbers(go: Go, config: Config, house: Path) -> None:
+    with_plugin(config, house / "p1.py", tag="np", value="np.float32(2.5)")
+    assert cells(go(metrics=["mine-np"]), "mine-np")["toy-gain"]["value"] == 2.5
+
+
+@pytest.mark.parametrize(("tag", "detail"), [("nan", "{'x': float('nan')}"), ("obj", "{'x': object()}")])
+def test_a_detail_that_is_no_json_fails_its_own_row(go: Go, config: Config, house: Path, tag: str, detail: str) -> None:
+    with_plugin(config, house / f"{tag}.py", tag=tag, detail=detail)
+    cell = cells(go(metrics=[f"mine-{tag}", "toy-level"]), f"mine-{tag}")["toy-gain"]
+    assert (cell["n"], cell["N"]) == (0, 6)
+
+
+def test_editing_a_plugin_metric_scores_anew(go: Go, config: Config, house: Path) -> None:
+    with_plugin(config, house / "edited.py", tag="ed", value="1.0")
+    assert cells(go(metrics=["mine-ed"]), "mine-ed")["toy-gain"]["value"] == 1.0
+    (house / "edited.py").write_text(PLUGIN.format(tag="ed", value="77.0", detail="{}"))
+    assert cells(go(metrics=["mine-ed"]), "mine-ed")["toy-gain"]["value"] == 77.0
+
+
+def test_a_damaged_feature_is_made_again(go: Go, config: Config) -> None:
+    first = go()
+    for path in (config.store / "feature").rglob("*.json"):
+        path.write_text("{}")
+    for path in (config.store / "score").rglob("*.json"):
+        path.write_text('{"scores": 5}')
+    assert cells(go())["toy-gain"] == cells(first)["toy-gain"]
+
+
+def test_what_dies_while_loading_is_given_up(go: Go) -> None:
+    moods = {f"item{i}": "crash" for i in range(6)}
+    result = go(systems=[{"toy-moody": {"mood": moods}}])
+    cell = cells(result)["toy-moody"]
+    assert (cell["n"], cell["N"]) == (0, 6)
+    reasons = [f["reason"] for f in result.results["failures"] if f["stage"] == "generate"]
+    assert sum("given up after 3" in r for r in reasons) >= 1

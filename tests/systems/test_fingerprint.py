@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from metis_bench import sources
 from metis_bench.audio import Audio
 from metis_bench.systems.base import fingerprint
 from metis_bench.systems.oracles import LowPass
@@ -52,16 +53,22 @@ def test_changes_with_a_package_version(build: Make, monkeypatch: pytest.MonkeyP
     assert fingerprint(system) != before
 
 
-def test_changes_with_the_source_of_a_helper_module(build: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changes_with_the_source_of_a_helper_module(
+    build: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """low-pass imports _signal: an edit there must re-generate."""
-    import inspect
-
-    original = inspect.getsource
+    original = sources._module_file
     before = fingerprint(build("low-pass"))
-    monkeypatch.setattr(
-        "metis_bench.systems.base.inspect.getsource",
-        lambda module: original(module) + ("\n" if module.__name__.endswith("._signal") else ""),
-    )
+
+    def edited(name: str) -> Path | None:
+        file = original(name)
+        if file is None or not name.endswith("._signal"):
+            return file
+        copy = tmp_path / file.name
+        copy.write_text(file.read_text() + "# edited\n")
+        return copy
+
+    monkeypatch.setattr("metis_bench.sources._module_file", edited)
     assert fingerprint(build("low-pass")) != before
 
 
