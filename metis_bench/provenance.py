@@ -54,15 +54,14 @@ def _memory_gb() -> float | None:
 
 
 @lru_cache(maxsize=1)
-def _cpu_facts() -> tuple[str, int, float | None]:
-    return _cpu_model(), os.cpu_count() or 1, _memory_gb()
+def _gpu_names() -> tuple[str, ...]:
+    names = _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
+    return tuple(names.splitlines()) if names else ()
 
 
-def hardware(gpus: bool = True) -> dict[str, JSON]:
+def hardware() -> dict[str, JSON]:
     """CPU, cores, memory, GPUs."""
-    cpu, cores, memory = _cpu_facts()
-    names = _output("nvidia-smi", "--query-gpu=name", "--format=csv,noheader") if gpus else None
-    return {"cpu": cpu, "cores": cores, "memory_gb": memory, "gpus": names.splitlines() if names else []}
+    return {"cpu": _cpu_model(), "cores": os.cpu_count() or 1, "memory_gb": _memory_gb(), "gpus": list(_gpu_names())}
 
 
 def collect() -> dict[str, JSON]:

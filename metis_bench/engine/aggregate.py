@@ -105,9 +105,10 @@ def _mixed_conditions(plan: Plan, generations: Sequence[Mapping[str, Any]]) -> d
     seen: dict[str, set[str]] = defaultdict(set)
     for row, g in zip(plan.rows, generations, strict=True):
         if g["status"] == "ok" and plan.timed[row.system]:
-            seen[row.set_id].add(canonical_json(g["hardware"]))
+            machine = {k: v for k, v in g["hardware"].items() if k != "threads"}  # a system's own affair
+            seen[row.set_id].add(canonical_json(machine))
     return {
-        s: f"{s}: outputs were made under {len(found)} different conditions (machine, threads, workers): "
+        s: f"{s}: outputs were made under {len(found)} different conditions (machine, workers): "
         "times and memory are shown, and not ranked"
         for s, found in seen.items()
         if len(found) > 1

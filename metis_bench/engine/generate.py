@@ -56,7 +56,7 @@ class WorkerInit:
     system: str
     params: Mapping[str, Any]
     store: str
-    workers: int  # of the run, not of what is left of it: how crowded the machine was is part of a measured time
+    conditions: Mapping[str, Any]  # of measured times: the machine, and how many workers the run may crowd it with
 
 
 class GenerateHandler:
@@ -67,8 +67,7 @@ class GenerateHandler:
         cls = systems.get(init.system)
         self.system: System = cls(cls.params_type.model_validate(init.params))
         self.store = Store(Path(init.store))
-        threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
-        self.hardware = {**hardware(gpus=self.system.uses_gpu), "threads": threads, "workers": init.workers}
+        self.hardware = {**init.conditions, "threads": int(os.environ.get("OMP_NUM_THREADS", "0"))}
         self.broken: str | None = None
         self.loaded = False
 
@@ -186,13 +185,14 @@ def quiet(what: str, done: int, total: int) -> None:
 def generate(suite: Suite, plan: Plan, store: Store, config: Config, progress: Progress) -> dict[str, str]:
     """Run what is missing, system by system. Returns the reason of every key that failed (failures are not kept)."""
     failures: dict[str, str] = {}
+    conditions = {**hardware(), "workers": config.workers}
     for spec in suite.systems:
         jobs = pending(spec, plan, store)
         if not jobs:
             continue
         cls = systems.get(spec.type)
         gpus = config.gpus() if cls.uses_gpu else ()
-        init = WorkerInit(config.plugins, spec.type, spec.params.model_dump(), str(store.root), config.workers)
+        init = WorkerInit(config.plugins, spec.type, spec.params.model_dump(), str(store.root), conditions)
         workers = min(config.workers, len(jobs))
         progress(spec.name, 0, len(jobs))
         with LocalExecutor(
