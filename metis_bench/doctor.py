@@ -12,7 +12,7 @@ from typing import Any
 from metis_bench import provenance
 from metis_bench.config import Config, load_config
 from metis_bench.corpora.base import corpora
-from metis_bench.errors import MissingPrerequisite
+from metis_bench.errors import MissingPrerequisite, install_command
 
 SKIPPED_EXTRAS = {"dev"}
 
@@ -56,12 +56,18 @@ def _packages() -> list[dict[str, Any]]:
         if extra in SKIPPED_EXTRAS:
             continue
         missing = [n for n in names if not _installed(n)]
-        what = "metis-bench" if extra == "core" else f"metis-bench[{extra}]"
         if not missing:
             rows.append(_row(f"packages: {extra}", "ok", f"{len(names)} of {len(names)} installed"))
         else:
             status = "missing" if extra == "core" else "optional"
-            rows.append(_row(f"packages: {extra}", status, f"missing: {', '.join(missing)}", f'pip install "{what}"'))
+            rows.append(
+                _row(
+                    f"packages: {extra}",
+                    status,
+                    f"missing: {', '.join(missing)}",
+                    install_command(None if extra == "core" else extra),
+                )
+            )
     return rows
 
 

@@ -80,9 +80,17 @@ def nearest(name: str, valid: Iterable[str]) -> str:
     return f"{hint} (valid: {', '.join(names)})" if names else hint
 
 
+def install_command(extra: str | None) -> str:
+    """The pip line that adds an extra (or, None, the core) to this very installation: a checkout or the package."""
+    checkout = Path(__file__).resolve().parent.parent
+    in_checkout = (checkout / "pyproject.toml").is_file()
+    what = str(checkout) if in_checkout else "metis-bench"
+    return f'pip install {"-e " if in_checkout else ""}"{what}{f"[{extra}]" if extra else ""}"'
+
+
 def missing_extra(what: str, package: str, extra: str) -> MissingPrerequisite:
     """The one line a missing optional package is worth: what needs it and the exact install command."""
     return MissingPrerequisite(
         f"{what} needs the Python package '{package}', which is not installed",
-        fix=f'pip install "metis-bench[{extra}]"',
+        fix=install_command(extra),
     )
