@@ -19,6 +19,7 @@ import numpy as np
 from metis_bench.audio import Audio, encode_wav
 from metis_bench.corpora.base import Corpus, Field, Item, LoadedCorpus, Params, Subset, Task, corpora
 from metis_bench.errors import ItemError
+from metis_bench.files import write_atomic
 from metis_bench.hashing import JSON
 from metis_bench.metrics.base import Clip, Column, Extractor, Metric, Sample, Score, Undefined, metrics
 from metis_bench.systems.base import Kind, Request, System, systems
@@ -51,9 +52,9 @@ class ToyCorpus(Corpus):
             path = self.cache / f"tone{i}.wav"
             if i in self.params.broken:
                 path = self.cache / f"broken{i}.wav"
-                path.write_bytes(b"RIFF")
-            elif not path.exists():
-                path.write_bytes(encode_wav(Audio(tone(i), RATE)))
+                write_atomic(path, b"RIFF")
+            elif not path.exists():  # several runs may start at once
+                write_atomic(path, encode_wav(Audio(tone(i), RATE)))
             items.append(Item(f"item{i}", "se", text=f"tone {i}", source=path, reference=path, cluster=f"c{i % 3}"))
         return LoadedCorpus(tuple(items), {"": Subset(frozenset({"text", "source", "reference"}))}, "none (tones)")
 

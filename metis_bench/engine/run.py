@@ -55,7 +55,9 @@ def run_folder(prepared: Prepared, config: Config, out: Path | None) -> Path:
     folder = out or config.runs / name
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is not a folder")
-    if folder.is_dir() and any(folder.iterdir()) and read_header(folder, missing_ok=True).get("id") != prepared.id:
+    # run.json is the first file to appear; hidden ones are of a run that is starting beside this one
+    used = folder.is_dir() and any(not p.name.startswith(".") for p in folder.iterdir())
+    if used and read_header(folder, missing_ok=True).get("id") != prepared.id:
         raise UsageError(f"{folder} is not empty, and not this run's", fix="choose another --out, or delete it")
     return folder
 

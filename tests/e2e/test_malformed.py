@@ -18,7 +18,7 @@ from tests.e2e.conftest import Command
 SCREEN = 24
 TONE = encode_wav(Audio((0.1 * np.sin(np.arange(16000) / 10)).astype(np.float32), 16_000))
 
-SUITE = "name: s\ntask: se\ncorpora: {mine: {corpus: folder, task: se}}\nsystems: [noisy]\nmetrics: [rtf]\n"
+SUITE = "name: s\ntask: se\ncorpora: {mine: {corpus: folder, task: se}}\nsystems: [low-pass]\nmetrics: [rtf]\n"
 
 
 def header(**changes: int) -> bytes:
@@ -47,7 +47,7 @@ SUITES: dict[str, str | bytes] = {
     "a list": "- run everything",
     "unclosed": "name: [s",
     "unknown key": SUITE + "colour: blue\n",
-    "unknown system": SUITE.replace("noisy", "noisey"),
+    "unknown system": SUITE.replace("low-pass", "lowpas"),
     "unknown metric": SUITE.replace("rtf", "rtff"),
     "unknown corpus": SUITE.replace("folder", "holder"),
     "wrong task": SUITE.replace("task: se\n", "task: sing\n"),
@@ -56,7 +56,7 @@ SUITES: dict[str, str | bytes] = {
     "self include": SUITE + "include: [s.yaml]\n",
     "name with a slash": SUITE.replace("name: s", "name: ../../s"),
     "seeds as text": SUITE + "seeds: many\n",
-    "oracle order on no column": SUITE + "oracle_order: [{column: pesq.wb, better: noisy, worse: noisy}]\n",
+    "oracle order on no column": SUITE + "oracle_order: [{column: pesq.wb, better: low-pass, worse: low-pass}]\n",
 }
 
 MANIFESTS: dict[str, str] = {
@@ -153,7 +153,7 @@ def test_meta_lists(tmp_path: Path, metis_bench: Command, name: str) -> None:
 
 
 def failed_rows(tmp_path: Path, metis_bench: Command, files: dict[str, bytes | Path]) -> dict[str, str]:
-    """Run `noisy` over a manifest of all files plus one good one; returns the reasons of the failed items."""
+    """Run `low-pass` over a manifest of all files plus one good one; returns the reasons of the failed items."""
     data = tmp_path / "data"
     data.mkdir()
     lines = []
