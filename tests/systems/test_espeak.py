@@ -170,7 +170,7 @@ os._exit(1)
 
 def test_a_missing_package_is_one_line_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
-    with pytest.raises(MissingPrerequisite, match=r'pip install "metis-bench\[embedded\]"'):
+    with pytest.raises(MissingPrerequisite, match=r"pip install .*\[embedded\]"):
         EspeakEngine().synthesize("hi", Voice())
 
 
