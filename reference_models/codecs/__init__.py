@@ -1,0 +1,1 @@
+"""The tokenisers that Metis reads and writes: semantic (RepCodec), acoustic (RVQ + Vocos)."""
