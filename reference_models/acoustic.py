@@ -114,7 +114,15 @@ class S2A(nn.Module):
             target = target + self.mask_emb.weight[0] * (layers - 1 - layer)
             done.append(
                 self._decode_layer(
-                    layer, target, (prefix, prompt_mask), lengths, steps[layer], guidance, sampling, noise, official
+                    layer,
+                    target,
+                    (prefix, prompt_mask),
+                    lengths,
+                    steps[layer],
+                    guidance,
+                    sampling,
+                    noise.fork(layer),
+                    official,
                 )
             )
         return unpad(torch.stack(done, dim=-1), lengths)

@@ -7,6 +7,7 @@ device, and whether or not other tokens are asked for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -21,6 +22,9 @@ class Noise(Protocol):
 
     def positions(self, shape: tuple[int, int]) -> Tensor:
         """One number a position: (B, T)."""
+
+    def fork(self, part: int) -> Noise:
+        """The noise of one part (a model, a codebook): independent of how many numbers other parts have asked for."""
 
 
 class TorchNoise:
@@ -41,14 +45,27 @@ class TorchNoise:
         """(B, T)."""
         return self._uniform(shape)
 
+    def fork(self, part: int) -> TorchNoise:  # noqa: ARG002 - the protocol's
+        """Itself: one stream for everything, as in the release."""
+        return self
+
 
 class SeededNoise:
-    """Numbers that depend on a sample's own seed only. seeds: (B,) integers of any size, one a sample."""
+    """Numbers that depend on a sample's own seed only. keys: (B, 2) words of 32 bits, two a sample."""
 
-    def __init__(self, seeds: list[int], device: torch.device | str = "cpu") -> None:
-        words = [[seed & _WORD, (seed >> 32) & _WORD] for seed in seeds]
-        self.keys = torch.tensor(words, dtype=torch.int64, device=device)  # (B, 2)
+    def __init__(self, keys: Tensor) -> None:
+        self.keys = keys
         self.draws = 0
+
+    @classmethod
+    def of(cls, seeds: Sequence[int], device: torch.device | str = "cpu") -> SeededNoise:
+        """From one integer a sample, of which the lowest 64 bits count."""
+        words = [[seed & _WORD, (seed >> 32) & _WORD] for seed in seeds]
+        return cls(torch.tensor(words, dtype=torch.int64, device=device))
+
+    def fork(self, part: int) -> SeededNoise:
+        """New words for each part."""
+        return SeededNoise(_mix(self.keys ^ _mix(torch.full_like(self.keys, part + 1))))
 
     def _key(self, length: int) -> tuple[Tensor, Tensor]:
         """Two words a position, new ones at every draw: (B, T, 1) each."""

@@ -36,6 +36,9 @@ class Replay:
     def positions(self, shape: tuple[int, int]) -> Tensor:
         return self._next(shape)
 
+    def fork(self, part: int) -> Replay:
+        return self
+
 
 def transformer_config(config: dict[str, Any], attention: Attention = "sdpa") -> TransformerConfig:
     return TransformerConfig(config["hidden_size"], config["num_layers"], config["num_heads"], attention=attention)

@@ -48,7 +48,7 @@ class Recording:
 
     def case(self, name: str) -> Case:
         """The case `name`, with the draws it recorded (none when they are constant)."""
-        facts = self.facts["cases"].get(name, {})
+        facts = self.facts.get("cases", {}).get(name, {})
         below = {key[len(name) + 1 :]: t for key, t in self._io.items() if key.startswith(f"{name}.")}
         return Case(
             name,
@@ -57,6 +57,11 @@ class Recording:
             [below[key] for key in sorted(below) if key.startswith("draw.")],
             facts if isinstance(facts, dict) else {"desc": facts},
         )
+
+    @cached_property
+    def recorded_names(self) -> list[str]:
+        """Names of the cases that have tensors, for sets whose JSON lists none."""
+        return sorted({key.split(".")[0] for key in self._io})
 
     def cases(self, kind: str | None = None) -> list[Case]:
         """All cases, or those of one `kind`; never an empty list, which would be a test that cannot fail."""

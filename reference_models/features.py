@@ -1,0 +1,125 @@
+"""Semantic features: layer 17 of w2v-BERT 2.0, normalised (`Amphion:models/tts/metis/audio_tokenizer.py`).
+
+The layers behind the one that is read are never built: 30 % of the weights and of the time.
+"""
+
+from __future__ import annotations
+
+import re
+
+import torch
+from torch import Tensor, nn
+
+from reference_models.config import FEATURE_SAMPLE_RATE, FeaturesConfig
+from reference_models.errors import InputError
+
+WINDOW, HOP = 400, 160  # samples of one filter bank frame (25 ms) and from one to the next (10 ms)
+STACK = 2  # filter bank frames in one feature frame
+MIN_SAMPLES = WINDOW + HOP  # the extractor divides by the variance over frames, so it needs two
+
+
+def frames(samples: int) -> int:
+    """Feature frames (50 a second) of so many samples at 16 kHz; an odd filter bank frame at the end counts as one.
+
+    0 below `MIN_SAMPLES`, where no features exist.
+    """
+    if samples < MIN_SAMPLES:
+        return 0
+    filter_banks = (samples - WINDOW) // HOP + 1
+    return -(-filter_banks // STACK)
+
+
+def unused_key(name: str, cfg: FeaturesConfig | None = None) -> bool:
+    """Whether a tensor of the official w2v-BERT file belongs to a layer that is not built here.
+
+    These are exactly `encoder.layers.N.*` with cfg.layer <= N < cfg.num_layers (17 to 23).
+    """
+    cfg = cfg or FeaturesConfig()
+    layer = re.match(r"encoder\.layers\.(\d+)\.", name)
+    return layer is not None and cfg.layer <= int(layer[1]) < cfg.num_layers
+
+
+class FeatureExtractor:
+    """Waveform to normalised log-mel filter banks, two frames stacked: transformers' SeamlessM4TFeatureExtractor."""
+
+    def __init__(self, cfg: FeaturesConfig) -> None:
+        from transformers import SeamlessM4TFeatureExtractor
+
+        self._extract = SeamlessM4TFeatureExtractor(  # type: ignore[no-untyped-call]
+            feature_size=cfg.mel_bins,
+            num_mel_bins=cfg.mel_bins,
+            sampling_rate=FEATURE_SAMPLE_RATE,
+            padding_value=cfg.padding_value,
+            stride=STACK,
+        )
+
+    def __call__(self, wav: Tensor) -> tuple[Tensor, Tensor]:
+        """Waveform (S,) at 16 kHz, full scale 1, to filter banks (1, T, 160) and mask (1, T), on the CPU.
+
+        Of an odd number of filter bank frames the last is stacked with padding and masked, but it stays a frame.
+
+        Errors: InputError below `MIN_SAMPLES` (where the extractor returns NaN or fails) and for samples not finite
+        """
+        if wav.ndim != 1:
+            raise ValueError(f"a waveform is (samples,), not {tuple(wav.shape)}")
+        if wav.shape[0] < MIN_SAMPLES:
+            raise InputError(
+                f"the audio has {wav.shape[0]} samples at 16 kHz; features need at least {MIN_SAMPLES} (35 ms)",
+                fix="give a longer recording",
+            )
+        if not bool(torch.isfinite(wav).all()):
+            raise InputError("the audio holds samples that are not finite numbers", fix="repair or leave out the file")
+        out = self._extract(wav.float().cpu().numpy(), sampling_rate=FEATURE_SAMPLE_RATE, return_tensors="pt")
+        return out["input_features"], out["attention_mask"]
+
+
+class SemanticFeatures(nn.Module):
+    """w2v-BERT 2.0 up to the layer that Metis reads, frozen: no dropout in any mode.
+
+    model:     transformers' Wav2Vec2BertModel; its state dict has the official names, less those of `unused_key`
+    mean, var: (C,) statistics of the hidden states, shipped with the release (`wav2vec2bert_stats.pt`)
+    """
+
+    mean: Tensor
+    var: Tensor
+
+    def __init__(self, cfg: FeaturesConfig) -> None:
+        super().__init__()
+        from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
+
+        self.extractor = FeatureExtractor(cfg)
+        self.model = Wav2Vec2BertModel(
+            Wav2Vec2BertConfig(
+                hidden_size=cfg.hidden_size,
+                num_hidden_layers=cfg.layer,
+                num_attention_heads=cfg.num_heads,
+                intermediate_size=cfg.inner_dim,
+                feature_projection_input_dim=STACK * cfg.mel_bins,
+                left_max_position_embeddings=cfg.left_context,
+                right_max_position_embeddings=cfg.right_context,
+                conv_depthwise_kernel_size=cfg.conv_kernel,
+                conformer_conv_dropout=0.0,
+                layerdrop=0.0,
+                apply_spec_augment=False,
+            )
+        )
+        self.register_buffer("mean", torch.zeros(cfg.hidden_size))
+        self.register_buffer("var", torch.ones(cfg.hidden_size))
+        self.requires_grad_(False)
+
+    def forward(self, wav: Tensor) -> Tensor:
+        """Waveform (S,) at 16 kHz, full scale 1, to features (1, T, C), T = frames(S).
+
+        Errors: InputError when the waveform is too short or not finite
+        """
+        filter_banks, mask = self.extractor(wav)
+        like = self.model.feature_projection.projection.weight
+        return self.normalise(self.hidden(filter_banks.to(like), mask.to(like.device)))
+
+    def hidden(self, filter_banks: Tensor, mask: Tensor) -> Tensor:
+        """Filter banks (B, T, 160) and mask (B, T) to hidden states (B, T, C) after the last layer built."""
+        return self.model(input_features=filter_banks, attention_mask=mask).last_hidden_state  # type: ignore[no-any-return]
+
+    def normalise(self, hidden: Tensor) -> Tensor:
+        """Hidden states (B, T, C) to zero mean and unit variance per channel."""
+        return (hidden - self.mean) / self.var.sqrt()
