@@ -1,0 +1,61 @@
+"""Stage 1 and the models that surround it, each built from its weights when first used."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from reference_models.acoustic import S2A
+from reference_models.checkpoints import Source
+from reference_models.codecs.acoustic import AcousticDecoder, AcousticEncoder
+from reference_models.codecs.semantic import SemanticCodec
+from reference_models.features import SemanticFeatures
+from reference_models.lips.visual import VisualEncoder
+from reference_models.stage1 import Stage1
+from reference_models.variants import Stage1Files
+
+
+class Parts:
+    """Everything that one variant of Metis needs. source: where weights come from; variant: which stage 1."""
+
+    def __init__(self, source: Source, variant: str | Stage1Files) -> None:
+        self.source, self.variant = source, variant
+
+    @cached_property
+    def stage1(self) -> Stage1:
+        """The variant's own model."""
+        return self.source.stage1(self.variant)
+
+    @cached_property
+    def first(self) -> S2A:
+        """S2A for codebook 0."""
+        return self.source.s2a_first()
+
+    @cached_property
+    def fine(self) -> S2A:
+        """S2A for the other codebooks."""
+        return self.source.s2a_full()
+
+    @cached_property
+    def features(self) -> SemanticFeatures:
+        """w2v-BERT."""
+        return self.source.features()
+
+    @cached_property
+    def semantic_codec(self) -> SemanticCodec:
+        """Features to semantic tokens."""
+        return self.source.semantic_codec()
+
+    @cached_property
+    def encoder(self) -> AcousticEncoder:
+        """Waveform to acoustic latents."""
+        return self.source.acoustic_encoder()
+
+    @cached_property
+    def decoder(self) -> AcousticDecoder:
+        """Quantiser and vocoder."""
+        return self.source.acoustic_decoder()
+
+    @cached_property
+    def visual(self) -> VisualEncoder:
+        """Lips to features."""
+        return self.source.visual()

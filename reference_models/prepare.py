@@ -1,0 +1,127 @@
+"""A job as tokens and features: everything that happens before the first masked model runs.
+
+Source: `Amphion:models/tts/metis/metis.py`. Jobs are prepared one by one, so that nothing depends on a batch; it costs
+below two per cent of a generation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from reference_models.codecs.acoustic import encoder_frames
+from reference_models.conditioning import behind_prompt, to_token_rate
+from reference_models.config import FEATURE_SAMPLE_RATE, SAMPLE_RATE, SEMANTIC_RATE
+from reference_models.errors import InputError
+from reference_models.jobs import MAX_SECONDS, Job, Settings, check
+from reference_models.parts import Parts
+from reference_models.speech import Speech
+from reference_models.text.frontend import phonemize
+from reference_models.text.lengths import frames_by_bytes, frames_by_phones, frames_of
+from reference_models.text.tokenizer import Mode
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A job as tokens.
+
+    prompt: (L,) semantic; codes: (L, Q) acoustic (official mode: as many as there are); phones: (P,) ids or None;
+    condition: (L + frames, D) or None; frames: of the target, at 50 Hz.
+    """
+
+    prompt: Tensor
+    codes: Tensor
+    phones: Tensor | None
+    condition: Tensor | None
+    frames: int
+    seed: int
+    settings: Settings
+
+
+@torch.inference_mode()
+def prepare(job: Job, parts: Parts, settings: Settings, official: bool = False) -> Prepared:
+    """Raises InputError when the job lacks a field, is too long, or cannot be read."""
+    check(job)
+    prompt, codes = _prompt(job.prompt, parts, official)
+    phones, frames, condition = None, 0, None
+    if job.task == "tts":
+        ids, prompt_ids = _phones(job, official)
+        phones, frames = prompt_ids + ids, _duration(job, len(prompt), len(ids), len(prompt_ids), settings)
+    else:
+        condition = _condition(job, parts, len(prompt))
+        frames = len(condition) - len(prompt)
+        if job.text is not None and parts.stage1.config.phones:  # text-guided TSE, SE, ... (Omni)
+            ids, prompt_ids = _phones(job, official)
+            phones = prompt_ids + ids
+    if len(prompt) + frames > MAX_SECONDS * SEMANTIC_RATE:
+        raise InputError(
+            f"{(len(prompt) + frames) / SEMANTIC_RATE:.1f} s of prompt and target; at most {MAX_SECONDS:.0f} s"
+        )
+    ids_tensor = None if phones is None else torch.tensor(phones, device=prompt.device)
+    return Prepared(prompt, codes, ids_tensor, condition, frames, job.seed, settings)
+
+
+def _prompt(speech: Speech | None, parts: Parts, official: bool) -> tuple[Tensor, Tensor]:
+    """Semantic tokens (L,) and acoustic codes (L', Q) of a prompt; both empty without one.
+
+    The two tokenisers may disagree by a frame. The release leaves it at that, and S2A then takes target frames for
+    prompt frames; the default mode gives both L frames, from a prompt with silence behind it if need be.
+    """
+    device = parts.stage1.cond_emb.weight.device
+    if speech is None:
+        layers = len(parts.fine.token_emb)
+        return torch.zeros(0, dtype=torch.int64, device=device), torch.zeros(
+            0, layers, dtype=torch.int64, device=device
+        )
+    semantic = parts.semantic_codec.encode(parts.features(speech.at(FEATURE_SAMPLE_RATE).to(device)))[0]  # (L,)
+    wave = speech.at(SAMPLE_RATE)
+    if not official and encoder_frames(len(wave)) < len(semantic):
+        wave = F.pad(wave, (0, SAMPLE_RATE // SEMANTIC_RATE))
+    latents = parts.encoder(wave.to(device)[None, None])  # (1, C, F)
+    codes = parts.decoder.quantize(latents)[0][0]  # (F, Q)
+    return semantic, codes if official else codes[: len(semantic)]
+
+
+def _phones(job: Job, official: bool) -> tuple[list[int], list[int]]:
+    """Ids of the text, and of the prompt's text (none without one)."""
+    mode: Mode = "official" if official else "fixed"
+    text = phonemize(job.text or "", job.language, mode).ids
+    if job.prompt_text is None or job.prompt is None:
+        return list(text), []
+    return list(text), list(phonemize(job.prompt_text, job.prompt_language or job.language, mode).ids)
+
+
+def _duration(job: Job, prompt_frames: int, phones: int, prompt_phones: int, settings: Settings) -> int:
+    """Frames of the speech to generate (tts)."""
+    assert job.text is not None and job.prompt_text is not None and job.prompt is not None  # `check` saw to it
+    if job.seconds is not None:
+        return frames_of(job.seconds)
+    if settings.length_rule == "bytes":
+        return frames_by_bytes(job.text, job.prompt_text, prompt_frames)
+    return frames_by_phones(phones, prompt_phones, job.prompt.seconds)
+
+
+def _condition(job: Job, parts: Parts, prompt_frames: int) -> Tensor:
+    """Frames of prompt and target, (L + T, D)."""
+    if job.task == "l2s":
+        return behind_prompt(to_token_rate(_lips(job.video, parts)), prompt_frames)
+    assert job.source is not None  # `check` saw to it
+    heard = [s.at(FEATURE_SAMPLE_RATE) for s in (job.prompt, job.source) if s is not None]
+    features = parts.features(torch.cat(heard).to(parts.stage1.cond_emb.weight.device))[0]  # (L + T, D)
+    if len(features) <= prompt_frames:
+        raise InputError(f"the source ({job.source.seconds:.3f} s) is too short for a frame")
+    return features  # type: ignore[no-any-return]
+
+
+def _lips(video: Path | Tensor | None, parts: Parts) -> Tensor:
+    """Visual features (T, D) at 25 Hz: given, or of a file."""
+    if isinstance(video, Tensor):  # (T, D)
+        return video.to(parts.stage1.cond_emb.weight.device)
+    from reference_models.lips import lip_features
+
+    assert video is not None  # `check` saw to it
+    return lip_features(video, parts.visual)

@@ -1,0 +1,42 @@
+"""Waveforms that enter and leave the pipelines."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reference_models.errors import InputError
+
+
+@dataclass(frozen=True)
+class Speech:
+    """Mono speech. samples: (S,) float32, nominally in [-1, 1]; rate: Hz."""
+
+    samples: NDArray[np.float32]
+    rate: int
+
+    def __post_init__(self) -> None:
+        if self.samples.ndim != 1 or len(self.samples) == 0:
+            raise InputError(f"speech is a non-empty vector of samples, not of shape {self.samples.shape}")
+        if not np.isfinite(self.samples).all():
+            raise InputError("the speech holds NaN or infinite samples")
+
+    @property
+    def seconds(self) -> float:
+        """Duration."""
+        return len(self.samples) / self.rate
+
+    def at(self, rate: int) -> Tensor:
+        """(S',) fp32 at `rate` Hz, S' = ceil(S * rate / self.rate): soxr HQ, as librosa.load in the release."""
+        if rate == self.rate:
+            return torch.from_numpy(np.array(self.samples, dtype=np.float32))
+        import soxr
+
+        wanted = math.ceil(len(self.samples) * rate / self.rate)
+        resampled = soxr.resample(self.samples.astype(np.float32), self.rate, rate, quality="HQ")[:wanted]
+        return torch.from_numpy(np.pad(resampled, (0, wanted - len(resampled))))

@@ -1,0 +1,54 @@
+"""Which files make up which stage 1: full fine-tunes, and LoRA fine-tunes of the pre-trained base."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from reference_models.config import Stage1Config
+from reference_models.errors import CheckpointError
+from reference_models.registry import BASE, LIPS, OMNI, SPEECH, TTS
+
+
+@dataclass(frozen=True)
+class Stage1Files:
+    """What one stage 1 is made of: a full checkpoint, or the base with what fine-tuning added and/or a LoRA.
+
+    config:      sizes, and what it takes (phones, frame conditions); a `*.config.json` of a file changes it
+    checkpoint, adapter, lora: names in `registry.FILES`, or paths
+    rank, alpha: of the LoRA; None: the rank that is found, twice the rank
+    """
+
+    config: Stage1Config
+    checkpoint: str | Path
+    adapter: str | Path | None = None
+    lora: str | Path | None = None
+    rank: int | None = None
+    alpha: float | None = None
+
+
+def _fine_tune(name: str, rank: int) -> Stage1Files:
+    return Stage1Files(SPEECH, "metis_base", f"{name}_adapter", name, rank)
+
+
+VARIANTS: dict[str, Stage1Files] = {
+    "base": Stage1Files(BASE, "metis_base"),
+    "tts": Stage1Files(TTS, "maskgct_t2s"),
+    "vc": Stage1Files(SPEECH, "metis_vc"),
+    "tse": Stage1Files(SPEECH, "metis_tse_full"),
+    "se": Stage1Files(SPEECH, "metis_se_full"),
+    "l2s": Stage1Files(LIPS, "metis_l2s"),
+    "omni": Stage1Files(OMNI, "metis_omni"),
+    "tse-lora-32": _fine_tune("metis_tse_lora_32", 32),
+    "se-lora-32": _fine_tune("metis_se_lora_32", 32),
+    "vc-lora-16": _fine_tune("metis_vc_lora_16", 16),
+}
+
+
+def variant_files(variant: str | Stage1Files) -> Stage1Files:
+    """The files of a variant by name. Errors: CheckpointError for an unknown name."""
+    if isinstance(variant, Stage1Files):
+        return variant
+    if variant not in VARIANTS:
+        raise CheckpointError(f"there is no stage 1 named '{variant}'", fix=f"one of {', '.join(VARIANTS)}")
+    return VARIANTS[variant]

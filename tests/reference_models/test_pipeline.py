@@ -1,0 +1,216 @@
+"""From jobs to waveforms with random weights: shapes, determinism, independence of the batch, both modes."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from reference_models import pipeline
+from reference_models.checkpoints import Source, open_source
+from reference_models.config import SAMPLE_RATE, SEMANTIC_RATE
+from reference_models.errors import InputError
+from reference_models.features import frames
+from reference_models.jobs import DEFAULTS, MAX_SECONDS, Job
+from reference_models.noise import SeededNoise
+from reference_models.pipeline import Metis
+from reference_models.prepare import prepare
+from reference_models.speech import Speech
+
+FAST: dict[str, Any] = {"steps": 3, "first_steps": 3, "fine_steps": (2, *[1] * 10)}
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Source:
+    return open_source("random-tiny")
+
+
+def voice(seconds: float, seed: int, rate: int = 16_000) -> Speech:
+    """A buzz with a moving pitch and some noise."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(int(seconds * rate)) / rate
+    phase = 2 * np.pi * np.cumsum(120 + 40 * np.sin(2 * np.pi * (0.5 + rng.random()) * t)) / rate
+    wave = sum(np.sin(k * phase) / k for k in range(1, 12)) + 0.1 * rng.standard_normal(len(t))
+    return Speech((0.1 * wave).astype(np.float32), rate)
+
+
+def jobs_of(task: str, n: int = 1) -> list[Job]:
+    """Jobs of unequal lengths."""
+    made = []
+    for i in range(n):
+        prompt, source = voice(0.6 + 0.13 * i, i), voice(0.5 + 0.21 * (i % 5), 100 + i, 24_000)
+        video = torch.randn(9 + 4 * i, 24, generator=torch.Generator().manual_seed(i))
+        made.append(
+            {
+                "tts": Job("tts", text="Hello." * (1 + i % 3), prompt=prompt, prompt_text="Good day.", seed=i),
+                "vc": Job("vc", source=source, prompt=prompt, seed=i),
+                "tse": Job("tse", source=source, prompt=prompt, seed=i),
+                "se": Job("se", source=source, seed=i),
+                "l2s": Job("l2s", video=video, prompt=prompt if i % 2 else None, seed=i),
+            }[task]
+        )
+    return made
+
+
+TASKS = ["tts", "vc", "tse", "se", "l2s"]
+
+
+def needs_text(task: str) -> None:
+    if task == "tts":
+        pytest.importorskip("espeakng_loader")
+        pytest.importorskip("inflect")
+
+
+@pytest.mark.parametrize("official", [False, True])
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_speaks_at_24_khz_and_repeats_itself(tiny: Source, task: str, official: bool) -> None:
+    needs_text(task)
+    metis, job = Metis(tiny, task, official=official), jobs_of(task)[0]
+    first, again = (metis.generate([job], **FAST)[0] for _ in range(2))
+    other = metis.generate([replace(job, seed=99)], **FAST)[0]
+    assert first.rate == SAMPLE_RATE and np.isfinite(first.samples).all()
+    assert np.array_equal(first.samples, again.samples)
+    assert not np.array_equal(first.samples[:400], other.samples[:400])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_durations_follow_the_source(tiny: Source, task: str) -> None:
+    needs_text(task)
+    metis, job = Metis(tiny, task), jobs_of(task)[0]
+    made = metis.generate([job], **FAST)[0]
+    prompt = 0 if job.prompt is None else frames(len(job.prompt.at(16_000)))
+    if task == "l2s":
+        want = 2 * len(job.video)
+    elif task == "tts":
+        want = round(made.seconds * SEMANTIC_RATE)
+        fixed = metis.generate([replace(job, seconds=0.5)], **FAST)[0]
+        assert len(fixed.samples) == 0.5 * SAMPLE_RATE
+    else:
+        heard = len(job.source.at(16_000)) + (0 if job.prompt is None else len(job.prompt.at(16_000)))
+        want = frames(heard) - prompt
+    assert len(made.samples) == want * SAMPLE_RATE // SEMANTIC_RATE
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_results_do_not_depend_on_the_batch(tiny: Source, task: str) -> None:
+    """Eight jobs one by one, and in batches of 3 and 8, shuffled."""
+    needs_text(task)
+    metis, jobs = Metis(tiny, task), jobs_of(task, 8)
+    alone = metis.generate(jobs, batch_size=1, **FAST)
+    for size in (3, 8):
+        order = random.Random(size).sample(range(8), 8)
+        together = metis.generate([jobs[i] for i in order], batch_size=size, **FAST)
+        for i, made in zip(order, together, strict=True):
+            assert np.array_equal(made.samples, alone[i].samples), (size, i)
+
+
+def test_batches_hold_similar_lengths_and_are_really_used(tiny: Source) -> None:
+    sizes: list[int] = []
+    metis = Metis(tiny, "se")
+    decode = metis.decode
+    metis.decode = lambda batch: sizes.append(len(batch)) or decode(batch)  # type: ignore[method-assign]
+    done: list[tuple[int, int]] = []
+    metis.generate(jobs_of("se", 8), batch_size=3, progress=lambda i, n: done.append((i, n)), **FAST)
+    assert sizes == [3, 3, 2] and done == [(3, 8), (6, 8), (8, 8)]
+
+
+def test_default_mode_makes_the_official_modes_tokens_from_the_same_noise(tiny: Source) -> None:
+    """For each stage, where the two modes are given the same."""
+    job = jobs_of("vc")[0]
+    better, official = Metis(tiny, "vc"), Metis(tiny, "vc", official=True)
+    batch = [prepare(job, better.parts, replace(DEFAULTS["vc"], steps=6, first_steps=6))]
+    semantic = [m.semantic(batch, SeededNoise.of([3])) for m in (better, official)]
+    assert torch.equal(semantic[0][0], semantic[1][0])
+    codes = [m.acoustic(batch, semantic[0], SeededNoise.of([3])) for m in (better, official)]
+    assert torch.equal(codes[0][0], codes[1][0])
+
+
+def test_prompt_codes_are_cut_to_the_prompts_tokens_in_default_mode(tiny: Source) -> None:
+    """The release hands over one code more than tokens, and so loses the target's first frame."""
+    parts = Metis(tiny, "vc").parts
+    for seconds in (0.5, 0.61, 0.777, 1.0):
+        job = Job("vc", source=voice(0.7, 1), prompt=voice(seconds, 2))
+        made = prepare(job, parts, DEFAULTS["vc"])
+        assert len(made.codes) == len(made.prompt)
+        assert made.condition is not None and len(made.condition) == len(made.prompt) + made.frames
+    longer = [
+        len(prepare(j, parts, DEFAULTS["vc"], official=True).codes)
+        for j in [Job("vc", source=voice(0.7, 1), prompt=voice(1.0, 2))]
+    ]
+    assert longer == [50]
+
+
+def test_omni_may_be_told_the_text(tiny: Source) -> None:
+    pytest.importorskip("espeakng_loader")
+    pytest.importorskip("inflect")
+    metis = Metis(tiny, "omni")
+    for task in ("tse", "se"):
+        job = jobs_of(task)[0]
+        plain, told = (metis.generate([j], **FAST)[0] for j in (job, replace(job, text="Hello there.")))
+        assert plain.samples.shape == told.samples.shape
+        assert not np.array_equal(plain.samples, told.samples)
+
+
+@pytest.mark.parametrize(
+    ("job", "message"),
+    [
+        (Job("tts", text="Hi.", prompt=voice(0.5, 0)), "needs a prompt text"),
+        (Job("vc", source=voice(0.5, 0)), "needs a prompt"),
+        (Job("se"), "needs a source"),
+        (Job("se", source=voice(0.5, 0), prompt=voice(0.5, 1)), "takes no prompt"),
+        (Job("l2s"), "needs a video"),
+        (Job("se", source=voice(MAX_SECONDS + 1, 0, 8_000)), "at most 60 s"),
+        (Job("se", source=voice(0.03, 0)), "at least 560"),
+        (Job("tts", text="Hi.", prompt=voice(0.5, 0), prompt_text="Ho.", seconds=-1.0), "a duration of -1.0 s"),
+    ],
+)
+def test_jobs_that_cannot_be_done_say_why(tiny: Source, job: Job, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Metis(tiny, job.task).generate([job], **FAST)
+
+
+@pytest.mark.parametrize("samples", [np.zeros(0), np.zeros((2, 5)), np.array([0.0, np.nan])])
+def test_speech_is_a_finite_vector(samples: np.ndarray) -> None:
+    with pytest.raises(InputError):
+        Speech(samples.astype(np.float32), 16_000)
+
+
+@pytest.mark.parametrize("rates", [(44_100, 16_000), (16_000, 24_000), (8_000, 24_000), (22_050, 24_000)])
+def test_resampling_is_librosas(rates: tuple[int, int]) -> None:
+    librosa = pytest.importorskip("librosa")
+    speech = voice(0.4123, 5, rates[0])
+    want = librosa.resample(speech.samples, orig_sr=rates[0], target_sr=rates[1])
+    np.testing.assert_array_equal(speech.at(rates[1]).numpy(), want)
+
+
+def test_half_precision_changes_little_but_runs(tiny: Source) -> None:
+    job = jobs_of("se")[0]
+    made = Metis(open_source("random-tiny", dtype=torch.bfloat16), "se").generate([job], **FAST)[0]
+    assert len(made.samples) == len(Metis(tiny, "se").generate([job], **FAST)[0].samples)
+    assert np.isfinite(made.samples).all()
+
+
+@pytest.mark.parametrize("task", ["tts", "vc", "tse", "se"])
+def test_real_recordings_go_through(tiny: Source, task: str, real) -> None:
+    import soundfile
+
+    def read(name: str) -> Speech:
+        samples, rate = soundfile.read(real / "prompts" / f"metis_{name}.wav", dtype="float32", always_2d=True)
+        return Speech(samples.mean(1), rate)
+
+    needs_text(task)
+    job = {
+        "tts": lambda: Job("tts", text="A short test.", prompt=read("tts_prompt"), prompt_text="We do not break."),
+        "vc": lambda: Job("vc", source=read("vc_source"), prompt=read("vc_prompt")),
+        "tse": lambda: Job("tse", source=read("tse_mix"), prompt=read("tse_prompt")),
+        "se": lambda: Job("se", source=read("se_noise")),
+    }[task]()
+    made = Metis(tiny, task).generate([job], steps=2, first_steps=2, fine_steps=(1,) * 11)[0]
+    assert made.rate == SAMPLE_RATE and np.isfinite(made.samples).all() and made.samples.std() > 0
+    if job.source is not None:
+        assert abs(made.seconds - job.source.seconds) < 0.05
+    assert pipeline.SAMPLE_RATE == 24_000
