@@ -16,6 +16,9 @@ from reference_models.errors import MissingCheckpoint
 from reference_models.registry import FILES, CheckpointFile
 
 
+_UNNAMED = Path("<your checkpoint folder>")
+
+
 def find(name: str, folder: Path | None = None) -> Path:
     """The file `name` of `registry.FILES` on this machine.
 
@@ -31,6 +34,15 @@ def find(name: str, folder: Path | None = None) -> Path:
 def status(folder: Path | None = None) -> list[tuple[CheckpointFile, Path | None]]:
     """Every file of the release, and where it is if it is here. Opens nothing."""
     return [(file, _local(file, folder)) for file in FILES.values()]
+
+
+def download_commands(folder: Path | None = None) -> list[str]:
+    """Shell commands that bring the whole release into `folder`."""
+    to = folder or _UNNAMED
+    repos = {file.repo: _root(file, to) for file in FILES.values() if not file.url}
+    only = {repo: [f.file for f in FILES.values() if f.repo == repo and "/" not in f.file] for repo in repos}
+    hub = [" ".join(["hf download", repo, *only[repo], "--local-dir", f"'{root}'"]) for repo, root in repos.items()]
+    return hub + [f"curl --create-dirs -o '{place(f, to)}' {f.url}" for f in FILES.values() if f.url]
 
 
 def fetch(name: str, folder: Path) -> Path:
@@ -105,7 +117,7 @@ def _missing(file: CheckpointFile, folder: Path | None, why: str = "") -> Missin
     message = f"{file.name} ({size}{file.repo}: {' or '.join(file.names)}) is not on this machine"
     message += f"; looked in {' and '.join(looked)}" if looked else "; no folder was given"
     message += "".join(f"\n  note: {note}" for note in (why, file.note) if note)
-    root = _root(file, folder or Path("<your checkpoint folder>"))
+    root = _root(file, folder or _UNNAMED)
     get = f"download {file.url}" if file.url else f"hf download {file.repo} {file.file} --local-dir '{root}'"
     also = f" (see {file.home})" if file.name_status == "guess" else ""
     return MissingCheckpoint(message, fix=f"{get}{also}, so that it is at {root / file.file}")

@@ -8,7 +8,7 @@ of the voices used here stayed the same, but four are written differently in IPA
 phsource/ph_german): 1.52 merges American `o@` (four) with `O@` (for), and writes German `y` (müssen), `UR` (durch) and
 `iR` as ʏ, ʊɐ and iɐ instead of y, ?? and i?. eSpeak's own names of the phonemes still tell them apart, and so
 `Espeak.words` writes them as 1.51 did, whatever the version. (The question marks too: the release takes them for
-punctuation and gives "durch" two of them; its weights have seen nothing else.)
+punctuation and gives "durch" two of them. Which version its training used is not published.)
 What remains is the dictionary: 1.52 has new entries for some thirty English (Tacoma, banknote ...) and sixty German
 words (Kuchen, Hypothese ...). Name a 1.51 library in METIS_ESPEAK_LIBRARY where these must be the release's, too.
 """
