@@ -1,16 +1,18 @@
-# make demo: install into .venv and run the mini profile of every suite.   make test: lint, types and tests.
+# make demo: install into .venv and run the mini profile of every suite that has one.   make test: lint, types and tests.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
-SUITES := $(sort $(wildcard suites/*.yaml))
+MINI := $(sort $(shell grep -l "^  mini:" suites/*.yaml))
+NEED_DATA := $(filter-out $(MINI),$(sort $(wildcard suites/*.yaml)))
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test lint types clean
 
 demo: $(VENV)/.demo
-	@for suite in $(SUITES); do \
+	@for suite in $(MINI); do \
 	    echo "== metis-bench run $$suite"; $(BIN)/metis-bench run $$suite || exit $$?; \
 	done
+	@for suite in $(NEED_DATA); do echo "not run: $$suite has no mini profile, it needs a corpus (docs/corpora.md)"; done
 	@echo; echo "Reports (open in a browser):"; ls -d $(CURDIR)/runs/*-mini-*/report/index.html
 
 test: $(VENV)/.test lint types
@@ -36,7 +38,7 @@ $(VENV)/.demo: $(VENV)/.torch pyproject.toml
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.torch pyproject.toml
-	$(INSTALL) -e ".[embedded,dev]"
+	$(INSTALL) -e ".[embedded,text,ja,lips,dev]"
 	@touch $@ $(VENV)/.demo
 
 clean:

@@ -5,10 +5,11 @@ the user's config folder. Relative paths are relative to the file. Example:
 
     corpora:
       root: /data/speech            # a folder with dns2020/, seedtts/, ... in it
-      dns2020: /data/DNS-Challenge  # or one corpus by name
+      dns2020: /data/DNS-Challenge  # or one corpus by name (of your own data: the suite's name for it)
     store: /scratch/metis-store
     workers: 8
     devices: ["0", "1"]             # GPUs for systems that use one; default: all that are visible
+    checkpoints: /data/metis      # the files of the Metis release (see docs/reference-models.md)
     plugins: [my_systems.py]        # Python files that register systems or metrics
     timeout_s: 900
 """
@@ -30,7 +31,8 @@ from metis_bench.hashing import sha256_bytes
 from metis_bench.suite import documents
 
 FILE_NAME = "metis-bench.yaml"
-KEYS = ("corpora", "store", "runs", "workers", "devices", "plugins", "timeout_s")
+CHECKPOINTS = "METIS_CHECKPOINTS"  # where the weights of the reference models lie, for this process and its workers
+KEYS = ("corpora", "store", "runs", "workers", "devices", "checkpoints", "plugins", "timeout_s")
 
 
 def home() -> Path:
@@ -59,6 +61,7 @@ class Config:
     runs: Path = field(default_factory=lambda: Path.cwd() / "runs")
     workers: int = field(default_factory=cpu_count)
     devices: tuple[str, ...] | None = None
+    checkpoints: Path | None = None
     plugins: tuple[str, ...] = ()
     timeout_s: float = 900.0
 
@@ -82,6 +85,13 @@ class Config:
             f"the corpus '{type_name}' is not on this machine ({looked}, and no corpora.{type_name})",
             fix=f"{how_to_get}\n       then {name_it}" if how_to_get else name_it,
         )
+
+    def named_root(self, name: str) -> Path | None:
+        """Where the user's own data of this name lies here: by name, else its folder under corpora.root, if any."""
+        if name in self.corpora:
+            return self.corpora[name]
+        common = self.corpora.get("root")
+        return common / name if common is not None and (common / name).is_dir() else None
 
     def gpus(self) -> tuple[str, ...]:
         """GPU ids that workers may be bound to."""
@@ -124,6 +134,8 @@ def load_config(explicit: str | None = None, *, store: str | None = None, worker
     if workers is not None:
         values["workers"] = workers
     config = Config(file=path, **values)
+    if config.checkpoints is not None:
+        os.environ[CHECKPOINTS] = str(config.checkpoints)  # workers inherit it
     load_plugins(config.plugins)
     return config
 
@@ -148,7 +160,7 @@ def _value(doc: documents.Document, key: str, value: Any, base: Path) -> Any:
         if not isinstance(value, dict):
             raise doc.error((key,), "corpora must map corpus names to folders")
         return {name: absolute(text, (key, name)) for name, text in value.items()}
-    if key in ("store", "runs"):
+    if key in ("store", "runs", "checkpoints"):
         return absolute(value, (key,))
     if key in ("devices", "plugins"):
         if not isinstance(value, list):

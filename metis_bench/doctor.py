@@ -7,10 +7,11 @@ import platform
 import re
 import sys
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from metis_bench import provenance
-from metis_bench.config import Config, load_config
+from metis_bench.config import CHECKPOINTS, Config, load_config
 from metis_bench.corpora.base import corpora
 from metis_bench.errors import MissingPrerequisite, install_command
 
@@ -25,6 +26,7 @@ def examine(config_file: str | None) -> list[dict[str, Any]]:
     rows.append(_row("config", "ok", str(config.file or "none found: defaults")))
     rows += [_store(config), _gpus(config)]
     rows += [_corpus(name, config) for name in corpora.names()]
+    rows += _checkpoints()
     return rows
 
 
@@ -95,3 +97,26 @@ def _corpus(name: str, config: Config) -> dict[str, Any]:
     if root is not None and not root.is_dir():
         return _row(f"corpus: {name}", "missing", f"{root} is not a folder", "correct it in metis-bench.yaml")
     return _row(f"corpus: {name}", "ok", "needs no root" if root is None else str(root))
+
+
+def _checkpoints() -> list[dict[str, Any]]:
+    """The files of the Metis release, and for each reference system whether those that it reads are here."""
+    from metis_bench.suite.load import system_names
+    from metis_bench.systems.base import systems
+    from metis_bench.systems.metis import ReferenceSystem
+    from reference_models.hub import download_commands, status
+
+    given = os.environ.get(CHECKPOINTS)  # set from the config, or by the user
+    folder = Path(given).expanduser() if given else None
+    here = {file.name for file, path in status(folder) if path is not None}
+    total, where = len(status(folder)), folder or "the Hugging Face cache (no 'checkpoints' in metis-bench.yaml)"
+    fix = None if len(here) == total else "; ".join(download_commands(folder))
+    rows = [_row("checkpoints", "optional" if fix else "ok", f"{len(here)} of {total} files in {where}", fix)]
+    for name, (type_name, params) in system_names().items():
+        cls = systems.get(type_name)
+        if issubclass(cls, ReferenceSystem):
+            wanted = cls(cls.params_type.model_validate(params)).parts().values()
+            missing = [file for file in wanted if isinstance(file, str) and file not in here]
+            detail = f"missing: {', '.join(missing)}" if missing else f"all {len(wanted)} files"
+            rows.append(_row(f"weights: {name}", "optional" if missing else "ok", detail))
+    return rows

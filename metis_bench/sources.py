@@ -10,11 +10,14 @@ from pathlib import Path
 
 from metis_bench.hashing import sha256_bytes, sha256_json
 
+SHIPPED = ("metis_bench.systems.", "reference_models.")
+
 
 def source_hash(cls: type, root: type) -> str:
     """sha256 over the source of a class, its bases below `root`, and every module of theirs that these import.
 
-    "Theirs": metis_bench.systems for what ships with the package; for a plug-in, all that lies in its file's folder.
+    "Theirs": metis_bench.systems and reference_models for what ships with the package; for a plug-in, all that lies in
+    its file's folder.
     Module names and folders do not matter, nor do installed packages (a system declares those it depends on).
     """
     seen: dict[str, str] = {}
@@ -27,7 +30,7 @@ def source_hash(cls: type, root: type) -> str:
         if name in seen or name == root.__module__:
             continue
         file = _module_file(name)
-        own = name in bases or name.startswith("metis_bench.systems.")
+        own = name in bases or name.startswith(SHIPPED)
         if file is None or not (own or (file.is_relative_to(folder) and not shared)):
             continue
         source = file.read_bytes()

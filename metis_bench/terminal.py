@@ -182,6 +182,8 @@ def show_item(record: Mapping[str, Any]) -> None:
             or f"{a['seconds']:.2f} s, {a['rate']} Hz, {a['channels']} ch, {a['container']} {a['subtype']}"
         )
         out.print(f"{name}: {escape(a['path'])} ({escape(str(facts))})", soft_wrap=True)
+    if (video := item.get("video")) is not None:
+        out.print(f"video: {escape(video['path'])} ({escape(video.get('error') or video['sha256'])})", soft_wrap=True)
     for output in record["outputs"]:
         out.print(f"\n[bold]{escape(output['system'])}[/] seed {output['seed']}: {output['status']}")
         if output["reason"]:

@@ -58,8 +58,8 @@ def guide(
 class BetterEstimate:
     """Default mode: padding changes nothing, and nothing is computed twice.
 
-    Gains, rotations and masks are made once; the two passes of guidance are one pass over two spans; samples without
-    context (no prompt, no phones), for which the two would be equal, are not guided, and when no sample has context
+    Gains, rotations and masks are made once; the last block ends for target tokens only; the two passes of guidance are
+    one pass over two spans; samples without context (no prompt, no phones), for which the two would be equal, are not guided, and when no sample has context
     the second pass is not made at all (SE: half of S2A's passes).
     """
 
@@ -75,20 +75,20 @@ class BetterEstimate:
         self.transformer, self.guidance = transformer, guidance
         device = prefix[0].device
         self.prefix, mask = prefix
-        (b, self.skip, _), self.target = self.prefix.shape, max(lengths)
+        (b, skip, _), self.target = self.prefix.shape, max(lengths)
         self.valid = None if min(lengths) == self.target else length_mask(lengths, device)
-        context = torch.ones(b, self.skip, dtype=torch.bool, device=device) if mask is None else mask
-        self.guided = guidance.weight > 0 and self.skip > 0
+        context = torch.ones(b, skip, dtype=torch.bool, device=device) if mask is None else mask
+        self.guided = guidance.weight > 0 and skip > 0
         self.has_context = context.any(1)[:, None, None] if mask is not None else None  # None: every sample has it
         _, whole = join([(self.prefix[..., 0], mask), (self.prefix.new_zeros(b, self.target), self.valid)])
-        sizes = [self.skip + self.target] + ([self.target] if self.guided else [])
-        self.layout = transformer.layout([whole, self.valid][: len(sizes)], sizes)
+        sizes = [skip + self.target] + ([self.target] if self.guided else [])
+        self.layout = transformer.layout([whole, self.valid][: len(sizes)], sizes, unread=skip)
         self.gains = transformer.gains(torch.tensor(times(steps)[:-1], device=device))  # (2L + 1, S, 1, C)
 
     def __call__(self, current: Tensor, step: int) -> Tensor:
         """current (B, T, C) -> (B, T, C)."""
         x = torch.cat([self.prefix, current] + ([current] if self.guided else []), dim=1)
-        h = self.transformer(x, self.gains[:, step : step + 1], self.layout)[:, self.skip :]
+        h = self.transformer(x, self.gains[:, step : step + 1], self.layout)  # (B, T or 2T, C): what follows the prefix
         if not self.guided:
             return h  # type: ignore[no-any-return]
         h, u = h[:, : self.target], h[:, self.target :]

@@ -15,7 +15,6 @@ from pathlib import Path, PurePosixPath
 from reference_models.errors import MissingCheckpoint
 from reference_models.registry import FILES, CheckpointFile
 
-
 _UNNAMED = Path("<your checkpoint folder>")
 
 

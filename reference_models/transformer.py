@@ -31,12 +31,15 @@ class Span:
 class Layout:
     """Where tokens stand and who sees whom: made once, used by every layer of every pass.
 
-    cos, sin: (B or 1, 1, N, D) rotations; spans: independent sequences that share one pass (guidance has two).
+    cos, sin: (B or 1, 1, N, D) rotations, the sign of the rotated half in sin; spans: independent sequences that share
+    one pass (guidance has two); unread: how many tokens at the start nobody reads the result of. The last block computes
+    no queries for them.
     """
 
     cos: Tensor
     sin: Tensor
     spans: tuple[Span, ...]
+    unread: int = 0
 
 
 def mlp(width: int, out: int) -> nn.Sequential:
@@ -54,8 +57,7 @@ def step_embedding(t: Tensor, width: int) -> Tensor:
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """RoPE with the halves of a head as the rotated pairs: x is (B, H, N, D)."""
-    first, second = x.chunk(2, dim=-1)
-    return x * cos + torch.cat((-second, first), dim=-1) * sin
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None, how: Attention) -> Tensor:
@@ -101,17 +103,19 @@ class SelfAttention(nn.Module):
         self.v_proj = nn.Linear(width, width, bias=False)
         self.o_proj = nn.Linear(width, width, bias=False)
 
-    def forward(self, x: Tensor, layout: Layout) -> Tensor:
-        """(B, N, C) -> (B, N, C)."""
+    def forward(self, x: Tensor, layout: Layout, skip: int = 0) -> Tensor:
+        """(B, N, C) -> (B, N - skip, C): no results for the first `skip` tokens, which are only attended to."""
         q, k, v = (
-            p(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for p in (self.q_proj, self.k_proj, self.v_proj)
+            p(y).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for p, y in ((self.q_proj, x[:, skip:]), (self.k_proj, x), (self.v_proj, x))
         )
-        q, k = rotate(q, layout.cos, layout.sin), rotate(k, layout.cos, layout.sin)  # (B, H, N, D)
-        parts = [
-            attend(q[:, :, s.start : s.stop], k[:, :, s.start : s.stop], v[:, :, s.start : s.stop], s.bias, self.how)
-            for s in layout.spans
-        ]
-        y = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)  # (B, H, N, D)
+        q = rotate(q, layout.cos[:, :, skip:], layout.sin[:, :, skip:])  # (B, H, N - skip, D)
+        k = rotate(k, layout.cos, layout.sin)  # (B, H, N, D)
+        parts = []
+        for s in layout.spans:
+            mine = q[:, :, max(0, s.start - skip) : max(0, s.stop - skip)]
+            parts.append(attend(mine, k[:, :, s.start : s.stop], v[:, :, s.start : s.stop], s.bias, self.how))
+        y = parts[0] if len(parts) == 1 else torch.cat(parts, dim=2)  # (B, H, N - skip, D)
         return self.o_proj(y.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 
@@ -140,9 +144,9 @@ class Block(nn.Module):
         self.input_layernorm = AdaptiveRMSNorm(config.hidden_size, config.norm_eps)
         self.post_attention_layernorm = AdaptiveRMSNorm(config.hidden_size, config.norm_eps)
 
-    def forward(self, x: Tensor, gains: tuple[Tensor, Tensor], layout: Layout) -> Tensor:
-        """(B, N, C) -> (B, N, C)."""
-        x = x + self.self_attn(self.input_layernorm(x, gains[0]), layout)
+    def forward(self, x: Tensor, gains: tuple[Tensor, Tensor], layout: Layout, skip: int = 0) -> Tensor:
+        """(B, N, C) -> (B, N - skip, C)."""
+        x = x[:, skip:] + self.self_attn(self.input_layernorm(x, gains[0]), layout, skip)
         return x + self.mlp(self.post_attention_layernorm(x, gains[1]))  # type: ignore[no-any-return]
 
 
@@ -169,12 +173,14 @@ class Transformer(nn.Module):
         embedded = self.diff_step_mlp(sinusoids)  # (S, C)
         return torch.stack([norm.to_weight(embedded) for norm in self.norms()])[:, :, None]
 
-    def layout(self, masks: Sequence[Tensor | None], sizes: Sequence[int], packed: bool = True) -> Layout:
+    def layout(
+        self, masks: Sequence[Tensor | None], sizes: Sequence[int], packed: bool = True, unread: int = 0
+    ) -> Layout:
         """Rotations and attention of sequences that share a pass side by side.
 
         masks: for each sequence (B, n) bool, True at tokens, or None: all are; sizes: its n.
         packed: positions count tokens, so that padding anywhere changes nothing; False: they count padding as well, as
-        the release does.
+        the release does; unread: see Layout.
         """
         weight = self.norm.to_weight.weight
         positions, spans, start = [], [], 0
@@ -189,12 +195,15 @@ class Transformer(nn.Module):
         d = self.config.head_dim
         frequency = 1.0 / self.config.rope_theta ** (torch.arange(0, d, 2, device=weight.device).float() / d)
         angle = position[:, None, :, None].float() * torch.cat((frequency, frequency))  # (B or 1, 1, N, D)
-        return Layout(angle.cos().to(weight.dtype), angle.sin().to(weight.dtype), tuple(spans))
+        sign = torch.ones(d, device=weight.device)
+        sign[: d // 2] = -1  # (first, second) turns into (second, first), one of them negative
+        return Layout(angle.cos().to(weight.dtype), (angle.sin() * sign).to(weight.dtype), tuple(spans), unread)
 
     def forward(self, x: Tensor, gains: Tensor, layout: Layout) -> Tensor:
-        """One pass: x (B, N, C), gains (2L + 1, B or 1, 1, C) -> (B, N, C), normalised."""
+        """One pass: x (B, N, C), gains (2L + 1, B or 1, 1, C) -> (B, N - layout.unread, C), normalised."""
+        last = len(self.layers) - 1
         for i, block in enumerate(self.layers):
-            x = block(x, (gains[2 * i], gains[2 * i + 1]), layout)
+            x = block(x, (gains[2 * i], gains[2 * i + 1]), layout, layout.unread if i == last else 0)
         return self.norm(x, gains[-1])  # type: ignore[no-any-return]
 
 

@@ -1,7 +1,8 @@
 """A plug-in of tiny deterministic things, loaded by tests and by their worker processes: no audio package needed.
 
-Corpus `toy`: `count` tones written into the cache. Systems: `toy-gain` (scales by the number in its checkpoint file, so
-that weights are real bytes), `toy-noise` (seeded), `toy-moody` (fails, crashes or hangs on chosen items).
+Corpus `toy`: `count` tones written into the cache, for any task. Systems: `toy-gain` (scales by the number in its
+checkpoint file, so that weights are real bytes), `toy-noise` (seeded), `toy-moody` (fails, crashes or hangs on chosen
+items), `toy-lips` (reads a number off a video file), `toy-omni` (two tasks, guided by text where asked).
 Metric `toy-level`: RMS.
 """
 
@@ -12,7 +13,7 @@ import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 import numpy as np
 
@@ -36,6 +37,9 @@ def tone(i: int, seconds: float = 0.25) -> np.ndarray:
 class ToyCorpusParams(Params):
     count: int = 6
     broken: tuple[int, ...] = ()
+    task: Task = "se"
+    texts: bool = True
+    videos: str | None = None  # a folder of item<i>.mp4
 
 
 @corpora.register("toy")
@@ -55,8 +59,14 @@ class ToyCorpus(Corpus):
                 write_atomic(path, b"RIFF")
             elif not path.exists():  # several runs may start at once
                 write_atomic(path, encode_wav(Audio(tone(i), RATE)))
-            items.append(Item(f"item{i}", "se", text=f"tone {i}", source=path, reference=path, cluster=f"c{i % 3}"))
-        return LoadedCorpus(tuple(items), {"": Subset(frozenset({"text", "source", "reference"}))}, "none (tones)")
+            text = f"tone {i}" if self.params.texts else None
+            videos = self.params.videos
+            video = None if videos is None else Path(videos) / f"item{i}.mp4"
+            source = path if videos is None else None
+            task, cluster = self.params.task, f"c{i % 3}"
+            items.append(Item(f"item{i}", task, text=text, source=source, reference=path, video=video, cluster=cluster))
+        provides = {f for f in get_args(Field) if any(getattr(i, f) for i in items)}
+        return LoadedCorpus(tuple(items), {"": Subset(frozenset(provides))}, "none (tones)")
 
 
 class GainParams(Params):
@@ -141,6 +151,53 @@ class ToyMoody(_Toy):
         return Audio(samples, RATE)
 
 
+@systems.register("toy-lips")
+class ToyLips(System):
+    """A tone as loud as the video file says."""
+
+    kind: ClassVar[Kind] = "neural"
+    tasks: ClassVar[frozenset[Task]] = frozenset({"l2s"})
+    needs: ClassVar[frozenset[Field]] = frozenset({"video"})
+
+    def generate(self, request: Request) -> Audio:
+        assert request.video is not None and request.reference is None
+        return Audio(tone(9) * np.float32(request.video.read_text()), RATE)
+
+
+class OmniParams(Params):
+    guided: bool = False
+
+
+@systems.register("toy-omni")
+class ToyOmni(System):
+    """Copies the source; guided extraction is as loud as its text is long."""
+
+    kind: ClassVar[Kind] = "neural"
+    tasks: ClassVar[frozenset[Task]] = frozenset({"se", "tse"})
+    needs: ClassVar[frozenset[Field]] = frozenset({"source", "text"})
+    params: OmniParams
+    params_type = OmniParams
+
+    def needs_for(self, task: Task) -> frozenset[Field]:
+        return self.needs if task == "tse" and self.params.guided else frozenset({"source"})
+
+    def generate(self, request: Request) -> Audio:
+        assert request.source is not None
+        assert (request.text is not None) == (request.task == "tse" and self.params.guided), "only what it declared"
+        return Audio(request.source.samples * np.float32(0.1 * len(request.text or "") + 1), RATE)
+
+
+@systems.register("toy-nosy")
+class ToyNosy(_Toy):
+    """Wants to see more than its class says."""
+
+    def needs_for(self, task: Task) -> frozenset[Field]:
+        return frozenset({"source", "reference"})
+
+    def generate(self, request: Request) -> Audio:
+        raise NotImplementedError
+
+
 class LevelExtractor(Extractor):
     """RMS."""
 
@@ -164,7 +221,7 @@ class LevelParams(Params):
 class ToyLevel(Metric):
     """RMS times scale; silence is undefined."""
 
-    tasks: ClassVar[frozenset[Task]] = frozenset({"se"})
+    tasks: ClassVar[frozenset[Task]] = frozenset({"tse", "se", "l2s"})
     params: LevelParams
     params_type = LevelParams
 

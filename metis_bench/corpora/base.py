@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -14,17 +14,19 @@ from metis_bench.hashing import JSON
 from metis_bench.registry import Registry
 
 Task: TypeAlias = Literal["tts", "vc", "tse", "se", "l2s"]
-Field: TypeAlias = Literal["text", "prompt", "prompt_text", "source", "reference"]
+Field: TypeAlias = Literal["text", "prompt", "prompt_text", "source", "reference", "video"]
+ALL_TASKS: frozenset[Task] = frozenset(get_args(Task))
 
 
 @dataclass(frozen=True)
 class Item:
-    """One trial. Audio fields are files; nothing is decoded here.
+    """One trial. Audio and video fields are files; nothing is decoded here.
 
     text:      what the output should say (the WER reference)
     prompt:    voice prompt or enrolment;  prompt_text: what it says
-    source:    the input to transform (noisy speech, mixture, source speech, video)
+    source:    the input to transform (noisy speech, mixture, source speech)
     reference: the ground truth the output is compared with
+    video:     the talking face of lip-to-speech; only a system ever decodes it
     cluster:   unit of resampling for confidence intervals (speaker, prompt id, file id)
     """
 
@@ -37,6 +39,7 @@ class Item:
     prompt_text: str | None = None
     source: Path | None = None
     reference: Path | None = None
+    video: Path | None = None
     cluster: str = ""
     meta: Mapping[str, JSON] = field(default_factory=dict)
 
@@ -75,12 +78,14 @@ class Corpus(ABC):
     params_type: ClassVar[type[Params]] = Params
     default_folder: ClassVar[str | None] = None  # sub-folder looked for under a common data root; None: needs no root
     how_to_get: ClassVar[str] = ""  # what to get, under which licence, from whom: shown when the root is missing
+    named_by_suite: ClassVar[bool] = False  # its root is found by the suite's name for it, not by the reader's
 
-    def __init__(self, params: Params, root: Path | None, cache: Path) -> None:
-        """`root`: where the corpus lies here (None only for generated ones); `cache`: where it may write."""
+    def __init__(self, params: Params, root: Path | None, cache: Path, name: str = "") -> None:
+        """`root`: where the corpus lies here, if known; `cache`: where it may write; `name`: the suite's for it."""
         self.params = params
         self.root = root
         self.cache = cache
+        self.name = name
 
     @abstractmethod
     def load(self) -> LoadedCorpus:

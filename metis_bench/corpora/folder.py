@@ -4,10 +4,11 @@ Manifest (default `manifest.jsonl` in the folder): one JSON object a line, paths
 
     {"id": "a1", "text": "What it should say.", "prompt": "voices/ann.wav", "prompt_text": "What Ann says."}
 
-Keys: id (default: the name of its source, reference or prompt), text, prompt, prompt_text, source, reference,
-cluster (default: the id), subset, language, meta (an object). What a task needs in every line: tts text; vc source and
-prompt; tse source and prompt; se source; l2s source (a video). A field that only some items of a subset have counts as
+Keys: id (default: the name of its source, video, reference or prompt), text, prompt, prompt_text, source, reference,
+video, cluster (default: the id), subset, language, meta (an object). What a task needs in every line: tts text; vc
+source and prompt; tse source and prompt; se source; l2s video. A field that only some items of a subset have counts as
 provided by the subset: what needs it fails for the others, so that no denominator shrinks. A null is an absent key.
+A video named as source, reference or prompt stands for its audio track.
 
 Without a manifest (se only): every audio file, at any depth, is a source, and its id is its path without the suffix.
 Folders `noisy/` and `clean/` are paired by file name instead. A `.txt` beside an audio file holds its text.
@@ -18,12 +19,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 from metis_bench.corpora.base import Corpus, Field, Item, LoadedCorpus, Params, Subset, Task, corpora
 from metis_bench.corpora.lists import inside, missing_warning, read_lines, read_text
-from metis_bench.errors import CorpusError, MissingPrerequisite, nearest
+from metis_bench.corpora.tracks import VIDEO_SUFFIXES, audio_track
+from metis_bench.errors import AudioError, CorpusError, MissingPrerequisite, nearest
 from metis_bench.hashing import JSON, canonical_json
 
 REQUIRED: Mapping[Task, tuple[Field, ...]] = {
@@ -31,16 +34,26 @@ REQUIRED: Mapping[Task, tuple[Field, ...]] = {
     "vc": ("source", "prompt"),
     "tse": ("source", "prompt"),
     "se": ("source",),
-    "l2s": ("source",),
+    "l2s": ("video",),
 }
 AUDIO_SUFFIXES = frozenset({".wav", ".flac", ".mp3", ".ogg", ".opus", ".sph"})
-_PATHS = ("source", "reference", "prompt")  # in the order in which they name an item
+_AUDIO = ("source", "reference", "prompt")
+_PATHS = ("source", "video", "reference", "prompt")  # in the order in which they name an item
 _KEYS = ("id", "text", "prompt_text", *_PATHS, "cluster", "subset", "language", "meta")
-_EXAMPLES: Mapping[Field, str] = {"text": "What it should say.", "source": "in/a1.wav", "prompt": "voices/ann.wav"}
+_EXAMPLES: Mapping[Field, str] = {
+    "text": "What it should say.",
+    "source": "in/a1.wav",
+    "prompt": "voices/ann.wav",
+    "video": "clips/a1.mp4",
+}
 
 
 class FolderParams(Params):
-    """What the data is for. `path` (relative to the current folder) wins over the machine's config."""
+    """What the data is for. `path` (relative to the current folder) wins over the machine's config.
+
+    There, the data is found by the suite's name for it (`corpora: {vctk: /data/vctk}`, or the folder vctk below
+    `corpora.root`), or else by the name `folder`.
+    """
 
     task: Task
     path: str | None = None
@@ -54,6 +67,7 @@ class Folder(Corpus):
 
     params_type = FolderParams
     params: FolderParams
+    named_by_suite = True
     how_to_get = "your own data: give its folder as  {corpus: folder, task: ..., path: my_data}"
 
     def load(self) -> LoadedCorpus:
@@ -61,14 +75,18 @@ class Folder(Corpus):
         root = Path(self.params.path).expanduser() if self.params.path is not None else self.root
         if root is None or not root.is_dir():
             what = "no folder is given" if root is None else f"no such folder: {root}"
-            fix = f"{self.how_to_get}\n       or name it in metis-bench.yaml:  corpora: {{folder: /path/to/it}}"
-            raise MissingPrerequisite(f"the corpus 'folder' needs your data: {what}", fix=fix)
+            name = self.name or "folder"
+            fix = f"{self.how_to_get}\n       or name it in metis-bench.yaml:  corpora: {{{name}: /path/to/it}}"
+            if self.params.manifest is not None:
+                fix += f"\n       (a folder with {self.params.manifest} in it, see docs/corpora.md)"
+            raise MissingPrerequisite(f"the corpus '{name}' needs your data: {what}", fix=fix)
         manifest = self._manifest(root)
         warnings: list[str] = []
         items = _plain(root, self.params, warnings) if manifest is None else _listed(root, manifest, self.params)
-        for name in _PATHS:
-            paths = [path for item in items if (path := getattr(item, name))]
-            warnings += missing_warning(paths, f"{name} files")
+        for field in _PATHS:
+            paths = [path for item in items if (path := getattr(item, field))]
+            warnings += missing_warning(paths, f"{field} files")
+        items = [_with_tracks(item, self.cache, warnings) for item in items]
         return LoadedCorpus(tuple(items), _subsets(items), "your own data: not stated", tuple(warnings))
 
     def _manifest(self, root: Path) -> Path | None:
@@ -79,16 +97,38 @@ class Folder(Corpus):
             return path
         if given is not None:
             there = [p.name for p in sorted(root.glob("*.jsonl"))]
+            if not there:
+                fix = f"write one line an item, for example:  {self._example()}\n       (see docs/corpora.md)"
+                raise MissingPrerequisite(f"the data there has no manifest '{given}' yet", where=root, fix=fix)
             raise CorpusError(f"there is no manifest '{given}'{nearest(given, there)}", where=root)
         if self.params.task != "se":
-            needs = REQUIRED[self.params.task]
-            example = json.dumps({"id": "a1", **{name: _EXAMPLES[name] for name in needs}})
+            unknown = REQUIRED[self.params.task][-1]
             raise CorpusError(
-                f"the task '{self.params.task}' needs a manifest: it cannot be told which file is the {needs[-1]}",
+                f"the task '{self.params.task}' needs a manifest: it cannot be told which file is the {unknown}",
                 where=path,
-                fix=f"write one line an item, for example:  {example}",
+                fix=f"write one line an item, for example:  {self._example()}",
             )
         return None
+
+    def _example(self) -> str:
+        """A manifest line that has what the task needs."""
+        return json.dumps({"id": "a1", **{name: _EXAMPLES[name] for name in REQUIRED[self.params.task]}})
+
+
+def _with_tracks(item: Item, cache: Path, warnings: list[str]) -> Item:
+    """The item with the audio tracks of videos in place of those that stand where audio is wanted.
+
+    What has no readable track stays as it is, and becomes a failed row; the warning says why.
+    """
+    tracks: dict[str, Path] = {}
+    for name in _AUDIO:
+        path = getattr(item, name)
+        if path is not None and path.suffix.lower() in VIDEO_SUFFIXES and path.is_file():
+            try:
+                tracks[name] = audio_track(path, cache)
+            except AudioError as error:
+                warnings.append(f"item {item.id}: {name}: {error}")
+    return replace(item, **tracks) if tracks else item  # type: ignore[arg-type]  # the keys are names of path fields
 
 
 def _subsets(items: list[Item]) -> dict[str, Subset]:
@@ -165,6 +205,7 @@ def _item(record: dict[str, JSON], root: Path, manifest: Path, number: int, para
         prompt_text=words.get("prompt_text"),
         source=files.get("source"),
         reference=files.get("reference"),
+        video=files.get("video"),
         cluster=words.get("cluster", name),
         meta=meta if isinstance(meta, dict) else {},
     )

@@ -6,6 +6,8 @@ shows that suites, systems and metrics work; scores on it say nothing about huma
 
 tts: the target sentence and, as prompt, two other sentences of the same talker (24 kHz).
 vc:  the same, with another talker's reading of the target sentence as the source (24 kHz).
+tse: another talker's speech over the target sentence, from its first to its last sample, at -5..5 dB; the prompt is the
+     enrolment, two other sentences of the target talker (16 kHz).
 se:  noisy speech, 0..15 dB SNR over the whole file (16 kHz). In `with_reverb` the reference is the reverberant
      clean speech, as in the DNS 2020 synthetic test set: noise is to be removed, the room is not.
 """
@@ -17,7 +19,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +29,7 @@ from metis_bench.audio import Audio, encode_wav
 from metis_bench.corpora import mini_acoustics as acoustics
 from metis_bench.corpora import mini_speech, mini_text
 from metis_bench.corpora.base import Corpus, Item, LoadedCorpus, Params, Subset, corpora
-from metis_bench.corpora.mini_speech import SPEAKERS, say
+from metis_bench.corpora.mini_speech import SPEAKERS, Speaker, say
 from metis_bench.corpora.mini_text import sentence
 from metis_bench.files import write_atomic
 from metis_bench.hashing import JSON, derive_seed, sha256_bytes, sha256_file, sha256_json
@@ -36,18 +38,22 @@ from metis_bench.systems.base import require_package
 from metis_bench.systems.espeak_engine import EspeakEngine
 
 VERSION = "1"  # raise it when any sample of the corpus changes
-RATE = {"tts": 24_000, "vc": 24_000, "se": 16_000}  # Hz
-SNR_DB = (0, 15)
+RATE = {"tts": 24_000, "vc": 24_000, "tse": 16_000, "se": 16_000}  # Hz
+SNR_DB = (0, 15)  # of speech over noise
+TALKERS_DB = (-5, 5)  # of the target over the other talker
 T60_S = (0.3, 0.6)
 REVERB = ("no_reverb", "with_reverb")
 LICENCE = "generated (MIT); synthetic speech by eSpeak NG, no human voice"
 MANIFEST = "manifest.json"
 MADE_BY = (sys.modules[__name__], mini_text, mini_speech, acoustics, espeak_engine, _espeak_server)
 AUDIO = ("prompt", "source", "reference")
+MAX_ITEMS = 10_000  # sentences from here on are nobody's target
+Samples: TypeAlias = NDArray[np.int16]
 
 SUBSETS: dict[str, dict[str, Subset]] = {
     "tts": {"": Subset(frozenset({"text", "prompt", "prompt_text", "reference"}))},
     "vc": {"": Subset(frozenset({"text", "prompt", "prompt_text", "source", "reference"}))},
+    "tse": {"": Subset(frozenset({"text", "prompt", "prompt_text", "source", "reference"}))},
     "se": {name: Subset(frozenset({"text", "source", "reference"})) for name in REVERB},
 }
 
@@ -55,8 +61,8 @@ SUBSETS: dict[str, dict[str, Subset]] = {
 class MiniParams(Params):
     """task: what the items are for; items: how many; seed: another seed is another corpus of the same kind."""
 
-    task: Literal["tts", "vc", "se"] = "tts"
-    items: int = Field(12, ge=1, le=10_000)
+    task: Literal["tts", "vc", "tse", "se"] = "tts"
+    items: int = Field(12, ge=1, le=MAX_ITEMS)
     seed: int = Field(0, ge=0)
 
 
@@ -64,7 +70,7 @@ class MiniParams(Params):
 class Made:
     """One item's files (role to 16-bit samples) and what is known about how they were made."""
 
-    audio: Mapping[str, NDArray[np.int16]]
+    audio: Mapping[str, Samples]
     meta: Mapping[str, JSON] = field(default_factory=dict)
 
 
@@ -171,7 +177,9 @@ def prompt_text(seed: int, task: str, index: int) -> str:
 
 def make(engine: EspeakEngine, task: str, seed: int, index: int) -> Made:
     """The audio of one item: depends on (task, seed, index) and VERSION, on no other item."""
-    return _noisy(engine, seed, index) if task == "se" else _cloning(engine, task, seed, index)
+    if task == "se":
+        return _noisy(engine, seed, index)
+    return _overlapped(engine, seed, index) if task == "tse" else _cloning(engine, task, seed, index)
 
 
 def _cloning(engine: EspeakEngine, task: str, seed: int, index: int) -> Made:
@@ -183,8 +191,7 @@ def _cloning(engine: EspeakEngine, task: str, seed: int, index: int) -> Made:
     }
     if task != "vc":
         return Made(audio, {"speaker": speaker.name})
-    shift = 1 + index // len(SPEAKERS) % (len(SPEAKERS) - 1)  # never the target talker, and all others in turn
-    other = SPEAKERS[(index + shift) % len(SPEAKERS)]
+    other = _other(index)
     audio["source"] = acoustics.pcm16(say(engine, other, text, rate))
     return Made(audio, {"speaker": speaker.name, "source_speaker": other.name})
 
@@ -201,10 +208,37 @@ def _noisy(engine: EspeakEngine, seed: int, index: int) -> Made:
         clean = acoustics.reverberate(clean, acoustics.impulse_response(rate, t60_s, rng))
         meta["t60_s"] = t60_s
     voices = list(_other_voices(engine, seed, index, rate)) if kind == "babble" else []
-    noise = acoustics.scale_to_snr(clean, acoustics.noise(kind, len(clean), rate, rng, voices), snr_db)
+    return _mixture(clean, acoustics.noise(kind, len(clean), rate, rng, voices), snr_db, {}, meta)
+
+
+def _overlapped(engine: EspeakEngine, seed: int, index: int) -> Made:
+    """Two talkers at once. The other one says two sentences that no item asks for, cut to the target's length."""
+    rng = acoustics.generator(derive_seed("mini-tse", seed, index))
+    speaker, other, rate = SPEAKERS[index % len(SPEAKERS)], _other(index), RATE["tse"]
+    snr_db = int(rng.randint(TALKERS_DB[0], TALKERS_DB[1] + 1))
+    target = say(engine, speaker, sentence(seed, "tse", "target", index), rate)
+    words = " ".join(sentence(seed, "tse", "target", MAX_ITEMS + 2 * index + i) for i in range(2))
+    said = say(engine, other, words, rate)
+    start = rng.randint(max(1, len(said) - len(target) + 1))
+    enrolment = acoustics.pcm16(say(engine, speaker, prompt_text(seed, "tse", index), rate))
+    meta: dict[str, JSON] = {"speaker": speaker.name, "other_speaker": other.name, "snr_db": snr_db}
+    return _mixture(target, np.resize(said[start:], len(target)), snr_db, {"prompt": enrolment}, meta)
+
+
+def _mixture(
+    clean: acoustics.F64, other: acoustics.F64, snr_db: int, more: Mapping[str, Samples], meta: Mapping[str, JSON]
+) -> Made:
+    """`clean` as the reference and its sum with `other`, `snr_db` below it, as the source; `more` files as they are."""
+    noise = acoustics.scale_to_snr(clean, other, snr_db)
     gain = min(1.0, *(acoustics.PEAK / float(np.abs(x).max()) for x in (clean, noise, clean + noise)))
     reference, added = acoustics.pcm16(clean * gain), acoustics.pcm16(noise * gain)
-    return Made({"reference": reference, "source": reference + added}, {**meta, "gain": round(gain, 6)})
+    return Made({**more, "reference": reference, "source": reference + added}, {**meta, "gain": round(gain, 6)})
+
+
+def _other(index: int) -> Speaker:
+    """The other talker of an item: never its own, and all others in turn."""
+    shift = 1 + index // len(SPEAKERS) % (len(SPEAKERS) - 1)
+    return SPEAKERS[(index + shift) % len(SPEAKERS)]
 
 
 def _other_voices(engine: EspeakEngine, seed: int, index: int, rate: int) -> Iterator[acoustics.F64]:

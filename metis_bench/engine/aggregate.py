@@ -87,6 +87,7 @@ def aggregate(
                 "fingerprint": fingerprints[s.name],
                 "ranked": systems.get(s.type).kind in RANKED,
                 "deterministic": systems.get(s.type).deterministic,
+                "reads": plan.reads(s.name),
             }
             for s in suite.systems
         ],
@@ -104,7 +105,7 @@ def _mixed_conditions(plan: Plan, generations: Sequence[Mapping[str, Any]]) -> d
     """Sets whose outputs were not all made on one kind of machine with one number of workers: times do not compare."""
     seen: dict[str, set[str]] = defaultdict(set)
     for row, g in zip(plan.rows, generations, strict=True):
-        if g["status"] == "ok" and plan.timed[row.system]:
+        if g["status"] == "ok" and plan.facts[row.system].timed:
             machine = {k: v for k, v in g["hardware"].items() if k != "threads"}  # a system's own affair
             seen[row.set_id].add(canonical_json(machine))
     return {
@@ -124,6 +125,7 @@ def _set_json(s: TestSet) -> dict[str, JSON]:
         "id": s.id,
         "corpus": s.corpus,
         "subset": s.subset,
+        "task": s.task,
         "items": len(s.items),
         "total": s.total,
         "official_count": s.spec.official_count,

@@ -24,13 +24,14 @@ from metis_bench.engine.local import Crash, LocalExecutor, Task
 from metis_bench.engine.memory import peak_mb, reset_peak
 from metis_bench.engine.store import Store
 from metis_bench.errors import ItemError, MetisBenchError, MissingPrerequisite
-from metis_bench.hashing import JSON, sha256_bytes
+from metis_bench.hashing import JSON, sha256_bytes, sha256_file
 from metis_bench.provenance import hardware
-from metis_bench.suite.plan import AUDIO_FIELDS, Plan, PlannedItem, Row
+from metis_bench.suite.plan import AUDIO_FIELDS, FILE_FIELDS, Plan, PlannedItem, Row
 from metis_bench.suite.schema import Suite, SystemSpec
 from metis_bench.systems.base import Request, System, systems
 
 MAX_OUTPUT_S = 1800.0
+CHANGED = "the input file changed while the run was going on: {}"
 ABORT_FIX = "free some space or choose another --store, then run the same command again to resume"
 
 
@@ -83,6 +84,8 @@ class GenerateHandler:
         except ItemError as error:
             yield {"reason": error.message}
         except MetisBenchError as error:
+            if not self.loaded:
+                self.broken = str(error)
             yield {"reason": str(error)}
         except Exception as error:  # noqa: BLE001 - boundary 1 of 2: whatever a system raises is a failed row
             traceback.print_exc(file=sys.stderr)
@@ -106,7 +109,8 @@ class GenerateHandler:
                 self.system.generate(self._request(job))
 
     def _request(self, job: Job) -> Request:
-        inputs = {name: read_input(Path(path), sha256) for name, (path, sha256) in job.files.items()}
+        inputs = {name: read_input(Path(p), sha256) for name, (p, sha256) in job.files.items() if name in AUDIO_FIELDS}
+        video = job.files.get("video")
         return Request(
             id=job.item,
             subset=job.subset,
@@ -118,6 +122,7 @@ class GenerateHandler:
             prompt=inputs.get("prompt"),
             source=inputs.get("source"),
             reference=inputs.get("reference"),
+            video=None if video is None else unchanged(Path(video[0]), video[1]),
         )
 
     def _generate(self, job: Job) -> tuple[bytes, dict[str, Any]]:
@@ -146,9 +151,20 @@ def read_input(path: Path, sha256: str) -> Audio:
     """Decode an input file to mono; refuse one that changed since the plan (its key would be a lie)."""
     data = audio.read_bytes(path)
     if sha256_bytes(data) != sha256:
-        raise ItemError(f"the input file changed while the run was going on: {path}")
+        raise ItemError(CHANGED.format(path))
     samples, info = audio.decode(data, path)
     return Audio(audio.to_mono(samples), info.rate)
+
+
+def unchanged(path: Path, sha256: str) -> Path:
+    """An input file that only the system decodes. ItemError when it is gone, or no longer what the plan hashed."""
+    try:
+        same = sha256_file(path) == sha256
+    except OSError as error:
+        raise ItemError(f"cannot read the video file ({error.strerror}): {path}") from None
+    if not same:
+        raise ItemError(CHANGED.format(path))
+    return path
 
 
 def check_output(output: Any) -> tuple[Audio, int]:
@@ -225,14 +241,14 @@ def pending(spec: SystemSpec, plan: Plan, store: Store) -> list[Job]:
             and store.generation(row.key) is None
         ):
             planned = plan.items[row.set_id, row.item_id]
-            jobs[row.key] = (planned.seconds, _job(row, planned, systems.get(spec.type).needs))
+            jobs[row.key] = (planned.seconds, _job(row, planned, plan.facts[spec.name].needs[planned.item.task]))
     return [job for _, job in sorted(jobs.values(), key=lambda pair: -pair[0])]
 
 
 def _job(row: Row, planned: PlannedItem, needs: frozenset[str]) -> Job:
     assert row.key is not None
     item = planned.item
-    files = {n: planned.audio[n] for n in AUDIO_FIELDS if n in needs}
+    files = {n: planned.files[n] for n in FILE_FIELDS if n in needs}
     return Job(
         key=row.key,
         item=item.id,

@@ -14,9 +14,10 @@ from metis_bench.engine.prepare import load_corpus
 from metis_bench.engine.run import read_header
 from metis_bench.engine.store import Store
 from metis_bench.errors import AudioError, UsageError, nearest
+from metis_bench.hashing import canonical_json
 from metis_bench.metrics.base import metrics
-from metis_bench.suite.load import load_document, shipped_suites
-from metis_bench.suite.plan import PlannedItem, test_sets
+from metis_bench.suite.load import load_document, shipped_suites, system_names
+from metis_bench.suite.plan import FileRef, PlannedItem, test_sets
 from metis_bench.suite.schema import Suite
 from metis_bench.systems.base import systems
 
@@ -86,8 +87,8 @@ def verify_corpora(suite: Suite, config: Config) -> dict[str, Any]:
     out: list[dict[str, Any]] = []
     for spec in suite.corpora:
         for test_set in test_sets(spec.key, load_corpus(spec, config), suite.limit):
-            refs = {r.path: r for p in test_set.items for r in p.audio.values()}
-            problems = [f"{path}: {reason}" for path, ref in refs.items() if (reason := ref.error or _decodes(path))]
+            refs = dict.fromkeys(r for p in test_set.items for r in p.files.values())
+            problems = [f"{ref.path}: {reason}" for ref in refs if (reason := ref.error or _decodes(ref))]
             out.append(
                 {
                     "id": test_set.id,
@@ -95,7 +96,7 @@ def verify_corpora(suite: Suite, config: Config) -> dict[str, Any]:
                     "official_count": test_set.spec.official_count,
                     "list_hash": test_set.list_hash,
                     "files": len(refs),
-                    "hours": sum(r.info.seconds for r in refs.values() if r.info) / 3600,
+                    "hours": sum(ref.info.seconds for ref in refs if ref.info) / 3600,
                     "warnings": list(test_set.warnings),
                     "problems": sorted([*problems, *_missing_fields(test_set.items, test_set.spec.provides)]),
                 }
@@ -103,9 +104,12 @@ def verify_corpora(suite: Suite, config: Config) -> dict[str, Any]:
     return {"sets": out}
 
 
-def _decodes(path: Path) -> str | None:
+def _decodes(ref: FileRef) -> str | None:
+    """Why an audio file does not decode; None where it does, and for a video."""
+    if ref.info is None:
+        return None
     try:
-        audio.load(path)
+        audio.load(ref.path)
     except AudioError as error:
         return error.message
     return None
@@ -113,7 +117,7 @@ def _decodes(path: Path) -> str | None:
 
 def _missing_fields(items: Iterable[PlannedItem], provides: Iterable[str]) -> list[str]:
     fields = sorted(provides)
-    return [f"item {p.item.id}: no {f}" for p in items for f in fields if f not in p.audio and not getattr(p.item, f)]
+    return [f"item {p.item.id}: no {f}" for p in items for f in fields if f not in p.files and not getattr(p.item, f)]
 
 
 def listing(what: str, config: Config) -> list[dict[str, Any]]:
@@ -121,13 +125,15 @@ def listing(what: str, config: Config) -> list[dict[str, Any]]:
     if what == "systems":
         return [
             {
-                "name": n,
-                "kind": c.kind,
-                "tasks": " ".join(sorted(c.tasks)),
-                "needs": " ".join(sorted(c.needs)),
-                "what": _doc(c),
+                "name": name,
+                "kind": systems.get(type_name).kind,
+                "tasks": " ".join(sorted(systems.get(type_name).tasks)),
+                "needs": " ".join(sorted(systems.get(type_name).needs)),
+                "what": _doc(systems.get(type_name))
+                if name == type_name
+                else f"{type_name} with {canonical_json(params)}",
             }
-            for n, c in systems.items()
+            for name, (type_name, params) in sorted(system_names().items())
         ]
     if what == "metrics":
         return [{"name": n, "tasks": " ".join(sorted(c.tasks)), "what": _doc(c)} for n, c in metrics.items()]

@@ -31,7 +31,7 @@ from metis_bench.metrics.base import (
     metrics,
 )
 from metis_bench.sources import source_hash
-from metis_bench.suite.plan import AUDIO_FIELDS, Plan, Row, TestSet
+from metis_bench.suite.plan import Plan, Row, TestSet
 from metis_bench.suite.schema import MetricSpec
 
 CLIPS_KEPT = 8  # decoded clips a worker remembers: the metrics of one row come one after another
@@ -63,7 +63,7 @@ def bind(
         for spec in specs:
             metric = metrics.get(spec.type)(spec.params, context)
             signature: dict[str, JSON] = {}
-            if metric.needs <= provides[corpus]:
+            if context.task in metric.tasks and metric.needs <= provides[corpus]:
                 signature = {**metric.signature(), **({"decoding": AUDIO_VERSION} if metric.keyed else {})}
                 if not type(metric).__module__.startswith("metis_bench."):  # a plug-in's author raises no version
                     signature["source"] = source_hash(type(metric), Metric)
@@ -280,10 +280,12 @@ def absent(plan: Plan, system: str, test_set: TestSet, metric: Metric) -> str | 
     reason = plan.not_applicable.get((system, test_set.id))
     if reason is not None:
         return reason
+    if test_set.task not in metric.tasks:
+        return f"the metric is not defined for the task '{test_set.task}'"
     missing = sorted(metric.needs - test_set.spec.provides)
     if missing:
         return f"the set has no {', no '.join(missing)}"
-    return None if metric.keyed or plan.timed[system] else "it only copies a file"
+    return None if metric.keyed or plan.facts[system].timed else "it only copies a file"
 
 
 def _failed(one: BoundMetric, reason: str) -> dict[str, Any]:
@@ -320,7 +322,7 @@ def _job(plan: Plan, index: int, generation: Mapping[str, Any], steps: list[tupl
     row = plan.rows[index]
     planned = plan.items[row.set_id, row.item_id]
     sha256 = generation["audio"]["sha256"]
-    usable = {n: planned.audio[n] for n in AUDIO_FIELDS if n in planned.audio and planned.audio[n].error is None}
+    usable = {n: ref for n, ref in planned.audio.items() if ref.error is None}
     return ScoreJob(
         item=row.item_id,
         task=planned.item.task,

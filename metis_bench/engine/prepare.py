@@ -14,8 +14,8 @@ from metis_bench.engine.store import Store
 from metis_bench.errors import CorpusError, MissingPrerequisite, SuiteError, nearest
 from metis_bench.hashing import JSON, sha256_json
 from metis_bench.metrics.base import MetricContext, metrics
-from metis_bench.suite.plan import Plan, SystemFacts, TestSet, make_plan, test_sets
-from metis_bench.suite.schema import CorpusSpec, Suite
+from metis_bench.suite.plan import Plan, SystemFacts, TestSet, corpus_task, make_plan, test_sets
+from metis_bench.suite.schema import CorpusSpec, Suite, SystemSpec, tasks_of
 from metis_bench.systems.base import System, fingerprint, systems
 
 MIN_TIMED_OUTPUTS = 4
@@ -65,9 +65,12 @@ class Prepared:
 def load_corpus(spec: CorpusSpec, config: Config) -> LoadedCorpus:
     """Read one corpus of the suite from where it lies on this machine."""
     cls = corpora.get(spec.type)
-    root = config.corpus_root(spec.type, cls.default_folder, cls.how_to_get)
+    if cls.named_by_suite:
+        root = config.named_root(spec.key) or config.named_root(spec.type)
+    else:
+        root = config.corpus_root(spec.type, cls.default_folder, cls.how_to_get)
     try:
-        return cls(spec.params, root, config.cache / spec.type).load()
+        return cls(spec.params, root, config.cache / spec.type, spec.key).load()
     except OSError as error:
         raise CorpusError(
             f"the corpus '{spec.key}' cannot be read or made: {error.strerror}", where=error.filename
@@ -79,25 +82,51 @@ def prepare(suite: Suite, config: Config, progress: Progress = quiet) -> Prepare
     sets: list[TestSet] = []
     contexts: dict[str, MetricContext] = {}
     provides: dict[str, frozenset[Field]] = {}
-    for spec in suite.corpora:
-        loaded = load_corpus(spec, config)
-        wrong = {i.task for i in loaded.items} - {suite.task}
-        if wrong:
-            raise CorpusError(f"the corpus '{spec.key}' has items for '{wrong.pop()}', the suite is for '{suite.task}'")
+    for spec, loaded in load_corpora(suite, config):
+        task = corpus_task(spec.key, loaded)
+        if task not in tasks_of(suite.task):
+            raise CorpusError(f"the corpus '{spec.key}' has items for '{task}', the suite is for '{suite.task}'")
         sets += test_sets(spec.key, loaded, suite.limit, partial(progress, f"reading {spec.key}"))
         provides[spec.key] = frozenset().union(*(s.provides for s in loaded.subsets.values()))
         texts = tuple(sorted({i.text for i in loaded.items if i.text}))
         languages = {i.language for i in loaded.items}
-        contexts[spec.key] = MetricContext(suite.task, languages.pop() if len(languages) == 1 else MIXED, texts)
+        contexts[spec.key] = MetricContext(task, languages.pop() if len(languages) == 1 else MIXED, texts)
     fingerprints, blocked = _fingerprints(suite)
     bound, blocked_metrics = _bind(suite, contexts, provides)
     _check_orders(suite, [s.id for s in sets], set(contexts))
-    facts = {}
-    for s in suite.systems:
-        cls = systems.get(s.type)
-        facts[s.name] = SystemFacts(fingerprints[s.name], cls.needs, cls.deterministic, cls.timed)
+    facts = {s.name: _facts(s, fingerprints[s.name]) for s in suite.systems}
     plan = make_plan(suite, sets, facts)
     return Prepared(suite, plan, tuple(bound), fingerprints, (*blocked, *blocked_metrics))
+
+
+def load_corpora(suite: Suite, config: Config) -> list[tuple[CorpusSpec, LoadedCorpus]]:
+    """All corpora of the suite. Raises MissingPrerequisite for all that are absent at once, and says what is there."""
+    found: list[tuple[CorpusSpec, LoadedCorpus]] = []
+    absent: list[MissingPrerequisite] = []
+    for spec in suite.corpora:
+        try:
+            found.append((spec, load_corpus(spec, config)))
+        except MissingPrerequisite as error:
+            absent.append(error)
+    if not absent:
+        return found
+    rest = f"leave out what is missing: --corpus {','.join(s.key for s, _ in found)}" if found else None
+    if len(absent) > 1:
+        raise MissingPrerequisite("\n\n".join(map(str, absent)), fix=rest)
+    (one,) = absent
+    fixes = [fix for fix in (one.fix, rest and f"or {rest}") if fix]
+    raise MissingPrerequisite(one.message, where=one.where, line=one.line, fix="\n       ".join(fixes) or None)
+
+
+def _facts(spec: SystemSpec, identity: str) -> SystemFacts:
+    """What the plan must know of a system. Raises SuiteError when it reads fields that its class does not declare."""
+    cls = systems.get(spec.type)
+    system = cls(spec.params)
+    needs = {task: system.needs_for(task) for task in cls.tasks}
+    hidden = sorted(frozenset().union(*needs.values()) - cls.needs)
+    if hidden:
+        raise SuiteError(f"system '{spec.name}' reads {', '.join(hidden)}, which its class does not list in 'needs'")
+    return SystemFacts(identity, needs, cls.deterministic, cls.timed)
 
 
 def _check_orders(suite: Suite, set_ids: Sequence[str], loaded: set[str]) -> None:
@@ -133,7 +162,7 @@ def _bind(
         for key, context in contexts.items():
             metric = metrics.get(spec.type)(spec.params, context)
             try:
-                if metric.needs <= provides[key]:
+                if context.task in metric.tasks and metric.needs <= provides[key]:
                     metric.check()
             except MissingPrerequisite as error:
                 blocked[spec.type] = Blocked("metric", spec.type, error.message, error.fix)

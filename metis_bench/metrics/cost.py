@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from metis_bench.corpora.base import Field
+from metis_bench.corpora.base import ALL_TASKS, Field
 from metis_bench.hashing import JSON
 from metis_bench.metrics.base import Column, Metric, Sample, Score, Undefined, metrics
 
@@ -19,7 +19,7 @@ def _number(sample: Sample, key: str) -> float:
 class _Cost(Metric):
     """A metric of the generation record: of every task, without a key, without a worst value."""
 
-    tasks = frozenset({"tts", "vc", "tse", "se", "l2s"})
+    tasks = ALL_TASKS
     keyed = False
 
     @property

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from metis_bench.corpora.base import Field, Params
+from metis_bench.corpora.base import ALL_TASKS, Field, Params
 from metis_bench.hashing import JSON
 from metis_bench.metrics import _dnsmos
 from metis_bench.metrics.alignment import is_silent
@@ -43,7 +43,7 @@ class Dnsmos(Metric):
     nothing. Under 20 ms it is undefined too.
     """
 
-    tasks = frozenset({"tts", "vc", "tse", "se", "l2s"})
+    tasks = ALL_TASKS
     packages = ("speechmos", "onnxruntime")
     params_type = DnsmosParams
     params: DnsmosParams

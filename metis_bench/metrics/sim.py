@@ -1,4 +1,4 @@
-"""Speaker similarity: cosine of the speaker embeddings of the output and of the prompt (SIM-o) or the reference."""
+"""Speaker similarity: cosine of the speaker embeddings of the output and of the prompt (SIM-o), reference or source."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Literal, cast
 
 import numpy as np
 
-from metis_bench.corpora.base import Field, Params
+from metis_bench.corpora.base import ALL_TASKS, Field, Params
 from metis_bench.errors import ItemError
 from metis_bench.hashing import JSON
 from metis_bench.metrics.base import Clip, Column, Metric, MetricContext, Sample, Score, Undefined, metrics
@@ -16,10 +16,13 @@ from metis_bench.metrics.speakers.base import SpeakerEncoder, encoders
 
 
 class SimParams(Params):
-    """model: the speaker encoder; pair: what the output is compared with."""
+    """model: the speaker encoder; pair: what the output is compared with (source: the voice to get rid of)."""
 
     model: Annotated[str, registered(encoders)] = "ge2e"
-    pair: Literal["prompt", "reference"] = "prompt"
+    pair: Literal["prompt", "reference", "source"] = "prompt"
+
+
+SUFFIX = {"prompt": "", "reference": "ref", "source": "source"}  # of the column, by pair
 
 
 def cosine(a: list[float], b: list[float]) -> float:
@@ -32,7 +35,7 @@ def cosine(a: list[float], b: list[float]) -> float:
 class Sim(Metric):
     """Only comparable within one encoder: the scale of every model is its own."""
 
-    tasks = frozenset({"tts", "vc", "tse", "se", "l2s"})
+    tasks = ALL_TASKS
     params_type = SimParams
     params: SimParams
 
@@ -42,15 +45,18 @@ class Sim(Metric):
 
     @property
     def needs(self) -> frozenset[Field]:
-        """The prompt, or the reference."""
+        """The prompt, the reference or the source."""
         return frozenset({self.params.pair})
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """`sim.<model>` against the prompt, `sim.<model>.ref` against the reference."""
+        """`sim.<model>` against the prompt, `.ref` against the reference, `.source` (lower is better) the source."""
         model, pair = self.params.model, self.params.pair
-        column, label = (f"sim.{model}", "SIM") if pair == "prompt" else (f"sim.{model}.ref", "SIM ref")
+        column, label = ".".join(("sim", model, SUFFIX[pair])).rstrip("."), f"SIM {SUFFIX[pair]}".strip()
         help_ = f"cosine of the speaker embeddings of output and {pair}"
+        if pair == "source":
+            help_ += ": what is left of the voice that was to be replaced"
+            return (Column(column, f"{label} ({model})", "lower", 1.0, decimals=3, help=help_),)
         return (Column(column, f"{label} ({model})", "higher", -1.0, decimals=3, headline=True, help=help_),)
 
     def check(self) -> None:
@@ -64,7 +70,7 @@ class Sim(Metric):
 
     def score(self, sample: Sample) -> dict[str, Score]:
         """One cosine. Raises Undefined, naming the clip, when either has no embedding."""
-        other = sample.prompt if self.params.pair == "prompt" else sample.reference
+        other = {"prompt": sample.prompt, "reference": sample.reference, "source": sample.source}[self.params.pair]
         if other is None:
             raise ItemError(f"the item has no {self.params.pair}")
         value = cosine(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, cast
 
-from metis_bench.corpora.base import Params
+from metis_bench.corpora.base import ALL_TASKS, Params
 from metis_bench.errors import ItemError
 from metis_bench.hashing import JSON
 from metis_bench.metrics.asr.base import Recogniser, recognisers
@@ -57,7 +57,7 @@ def edits(reference: str, hypothesis: str) -> dict[str, JSON]:
 class Wer(Metric):
     """In percent; above 100 when there are more errors than words. A failed item counts as 100 when penalised."""
 
-    tasks = frozenset({"tts", "vc", "tse", "se", "l2s"})
+    tasks = ALL_TASKS
     needs = frozenset({"text"})
     params_type = WerParams
     params: WerParams

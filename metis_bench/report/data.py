@@ -49,6 +49,7 @@ class System(_Strict):
     ranked: bool
     class_name: Annotated[str | None, Field(alias="class")] = None
     fingerprint: str | None = None
+    reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # fields of an item it was given, by task
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class TestSet(_Strict):
     items: int
     corpus: str = ""
     subset: str = ""
+    task: str = ""
     official_count: int | None = None
     list_hash: str | None = None
     licence: str | None = None
@@ -137,17 +139,23 @@ class Failure(_Strict):
 
 
 @dataclass(frozen=True)
-class InputAudio(_Strict):
+class InputFile(_Strict):
     """An input file of an item as the plan saw it; `error` says why it could not be read."""
 
     path: str
     sha256: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class InputAudio(InputFile):
+    """An audio file, with what its header says."""
+
     rate: int | None = None
     channels: int | None = None
     seconds: float | None = None
     container: str | None = None
     subtype: str | None = None
-    error: str | None = None
 
 
 @dataclass(frozen=True)
@@ -161,6 +169,7 @@ class Item(_Strict):
     prompt_text: str | None = None
     cluster: str | None = None
     audio: Mapping[str, InputAudio | None] = field(default_factory=dict)
+    video: InputFile | None = None
 
 
 @dataclass(frozen=True)

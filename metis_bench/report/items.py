@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from metis_bench.report.audio_files import AudioFolder, Player
@@ -89,6 +90,9 @@ def build_item(
 ) -> ItemView:
     """One item's view; its audio is placed into `folder`. Systems come in leaderboard order."""
     clips = ((name, item.audio.get(name)) for name in INPUTS)
+    inputs = [(name, folder.input(clip)) for name, clip in clips if clip is not None]
+    if item.video is not None:  # never copied: corpora of faces forbid it
+        inputs.insert(0, ("video", Player(None, item.video.error or f"{Path(item.video.path).name} (not shown)")))
     order = {row.system.name: place for place, row in enumerate(board.rows)}
     systems = [s for s in data.results.systems if s.name in rows]
     systems.sort(key=lambda s: order.get(s.name, len(order)))
@@ -96,7 +100,7 @@ def build_item(
         item=item,
         anchor=links.anchor(item.set, item.item),
         lang=item.language if LANGUAGE_TAG.fullmatch(item.language) else "",
-        inputs=tuple((name, folder.input(clip)) for name, clip in clips if clip is not None),
+        inputs=tuple(inputs),
         systems=tuple(
             SystemView(s, tuple(_output(data, board.columns, row, folder) for row in rows[s.name])) for s in systems
         ),

@@ -16,6 +16,7 @@ TASKS: Mapping[str, str] = {
     "tse": "Target speaker extraction",
     "se": "Speech enhancement",
     "l2s": "Lip-to-speech",
+    "omni": "Several tasks",
 }
 STAGES: Mapping[str, str] = {"generate": "generation", "measure": "measurement"}
 

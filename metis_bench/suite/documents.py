@@ -172,6 +172,19 @@ def set_value(doc: Document, assignment: str) -> Document:
 def _replaced(data: Any, keys: tuple[str, ...], value: Any, where: str) -> Any:
     if not keys:
         return value
+    if isinstance(data, list) and len(keys) > 1 and all(isinstance(e, (str, dict)) for e in data):
+        return _entry_replaced(data, keys, value, where)
     if not isinstance(data, dict):
         raise SuiteError(f"'{keys[0]}' cannot be set inside {type(data).__name__}; set the whole value", where=where)
     return {**data, keys[0]: _replaced(data.get(keys[0], {}), keys[1:], value, where)}
+
+
+def _entry_replaced(entries: list[Any], keys: tuple[str, ...], value: Any, where: str) -> list[Any]:
+    """A list of `name` and `{name: {params}}` with one parameter set; a name that is not there is added."""
+    name, out, found = keys[0], [], False
+    for entry in entries:
+        mine = entry == name or (isinstance(entry, dict) and name in entry)
+        found = found or mine
+        params = entry[name] or {} if isinstance(entry, dict) and mine else {}
+        out.append({name: _replaced(params, keys[1:], value, where)} if mine else entry)
+    return out if found else [*out, {name: _replaced({}, keys[1:], value, where)}]

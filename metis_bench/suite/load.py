@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +27,9 @@ from metis_bench.suite.schema import (
     StatsModel,
     Suite,
     SuiteModel,
+    SuiteTask,
     SystemSpec,
+    tasks_of,
 )
 from metis_bench.systems.base import systems
 
@@ -260,14 +263,30 @@ def _corpus(key: str, raw: dict[str, Any], doc: Document) -> CorpusSpec:
     return CorpusSpec(key, str(name), _params(cls, rest, doc, path))
 
 
-def _system(entry: Any, index: int, task: str, doc: Document) -> SystemSpec:
-    name, raw, path = _entry(entry, index, "systems", doc)
+def _system(entry: Any, index: int, task: SuiteTask, doc: Document) -> SystemSpec:
+    name, given, path = _entry(entry, index, "systems", doc)
+    raw = given if "system" in given else {**presets().get(name, {}), **given}
     type_name = str(raw.pop("system", name))
     cls = _registered(systems, type_name, doc, (*path, "system"))
-    if task not in cls.tasks:
+    if not tasks_of(task) & cls.tasks:
         can = ", ".join(sorted(cls.tasks))
         raise doc.error(path, f"system '{name}' does not do the task '{task}' (it does: {can})")
     return SystemSpec(name, type_name, _params(cls, raw, doc, path))
+
+
+@functools.cache
+def presets() -> dict[str, dict[str, Any]]:
+    """Shipped variants of registered systems, by name: {"system": ..., parameters} (`suites/_systems/*.yaml`)."""
+    files = sorted((data_dir("suites") / "_systems").glob("*.yaml"))
+    return {name: body for file in files for name, body in documents.read(file).data.items()}
+
+
+def system_names() -> dict[str, tuple[str, dict[str, Any]]]:
+    """Every name that a suite may list without more: (registered system, parameters)."""
+    made = {
+        name: (body["system"], {k: v for k, v in body.items() if k != "system"}) for name, body in presets().items()
+    }
+    return made | {name: (name, {}) for name in systems.names()}
 
 
 def _unique(specs: list[SystemSpec], doc: Document) -> tuple[SystemSpec, ...]:
@@ -279,11 +298,11 @@ def _unique(specs: list[SystemSpec], doc: Document) -> tuple[SystemSpec, ...]:
     return tuple(specs)
 
 
-def _metric(entry: Any, index: int, protocol: dict[str, Any], task: str, doc: Document) -> MetricSpec:
+def _metric(entry: Any, index: int, protocol: dict[str, Any], task: SuiteTask, doc: Document) -> MetricSpec:
     name, raw, path = _entry(entry, index, "metrics", doc)
     type_name = str(raw.pop("metric", name))
     cls = _registered(metrics, type_name, doc, path)
-    if task not in cls.tasks:
+    if not tasks_of(task) & cls.tasks:
         raise doc.error(path, f"metric '{name}' is not defined for the task '{task}'")
     merged = {**protocol.get(type_name, {}), **raw}
     places = Document(merged, {**doc.places})
@@ -312,13 +331,15 @@ def _select(suite: Suite, only_systems: Sequence[str], only_corpora: Sequence[st
 
 
 def _added(name: str, suite: Suite) -> SystemSpec:
-    """A registered system the suite does not list, with its default parameters."""
+    """A registered system or a preset that the suite does not list, with its default parameters."""
     listed = {s.name for s in suite.systems}
-    able = {n for n, cls in systems.items() if suite.task in cls.tasks}
+    made = system_names()
+    able = {n for n, (type_name, _) in made.items() if tasks_of(suite.task) & systems.get(type_name).tasks}
     if name not in able:
         raise SuiteError(f"--system: no system '{name}' for the task '{suite.task}'{nearest(name, listed | able)}")
+    type_name, params = made[name]
     try:
-        return SystemSpec(name, name, systems.get(name).params_type.model_validate({}))
+        return SystemSpec(name, type_name, systems.get(type_name).params_type.model_validate(params))
     except ValidationError as error:
         missing = ", ".join(str(e["loc"][0]) for e in error.errors())
         raise SuiteError(f"--system: '{name}' needs parameters ({missing}): list it in the suite") from None

@@ -9,18 +9,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 from metis_bench import audio
-from metis_bench.corpora.base import Field, Item, LoadedCorpus, Subset
+from metis_bench.corpora.base import Field, Item, LoadedCorpus, Subset, Task
 from metis_bench.errors import AudioError, CorpusError
 from metis_bench.hashing import JSON, derive_seed, sha256_file, sha256_json
 from metis_bench.suite.schema import Suite
 
 AUDIO_FIELDS: tuple[Literal["prompt", "source", "reference"], ...] = ("prompt", "source", "reference")
+FILE_FIELDS: tuple[Literal["prompt", "source", "reference", "video"], ...] = (*AUDIO_FIELDS, "video")
 CHARACTERS_PER_SECOND = 15.0  # of read English; only for the estimate of text-only items
 
 
 @dataclass(frozen=True)
-class AudioRef:
-    """An input file as the plan found it: identified by content, or by the reason it cannot be used."""
+class FileRef:
+    """An input file as the plan found it: identified by content, or by the reason it cannot be used.
+
+    info: what the header of an audio file says; None for a video, which nothing here decodes
+    """
 
     path: Path
     sha256: str | None = None
@@ -29,24 +33,30 @@ class AudioRef:
 
     def to_json(self) -> dict[str, JSON]:
         """For plan.jsonl."""
-        if self.info is None:
+        if self.sha256 is None:
             return {"path": str(self.path), "error": self.error}
-        return {"path": str(self.path), "sha256": self.sha256, "seconds": self.info.seconds, **self.info.to_json()}
+        known: dict[str, JSON] = {"path": str(self.path), "sha256": self.sha256}
+        return known if self.info is None else {**known, "seconds": self.info.seconds, **self.info.to_json()}
 
 
 @dataclass(frozen=True)
 class PlannedItem:
-    """An item of one test set, its audio inspected."""
+    """An item of one test set, its files inspected."""
 
     set_id: str
     item: Item
-    audio: Mapping[str, AudioRef]
+    files: Mapping[str, FileRef]
+
+    @property
+    def audio(self) -> dict[str, FileRef]:
+        """The files that are audio."""
+        return {name: ref for name, ref in self.files.items() if name in AUDIO_FIELDS}
 
     @property
     def seconds(self) -> float:
         """About how long the output will be."""
         for name in ("reference", "source"):
-            ref = self.audio.get(name)
+            ref = self.files.get(name)
             if ref is not None and ref.info is not None:
                 return ref.info.seconds
         return len(self.item.text or "") / CHARACTERS_PER_SECOND
@@ -54,7 +64,7 @@ class PlannedItem:
     def problem(self, needs: Iterable[str]) -> str | None:
         """Why the fields in `needs` cannot all be had, or None."""
         for name in sorted(needs):
-            ref = self.audio.get(name)
+            ref = self.files.get(name)
             if ref is not None and ref.error is not None:
                 return f"{name}: {ref.error}"
             if ref is None and not getattr(self.item, name):
@@ -63,12 +73,12 @@ class PlannedItem:
 
     def content(self, needs: Iterable[str]) -> dict[str, JSON]:
         """What the fields in `needs` hold, by content: the item's part of a key."""
-        return {n: self.audio[n].sha256 if n in self.audio else getattr(self.item, n) for n in sorted(needs)}
+        return {n: self.files[n].sha256 if n in self.files else getattr(self.item, n) for n in sorted(needs)}
 
     def to_json(self) -> dict[str, JSON]:
         """For plan.jsonl."""
         i = self.item
-        return {
+        line: dict[str, JSON] = {
             "type": "item",
             "set": self.set_id,
             "item": i.id,
@@ -80,6 +90,7 @@ class PlannedItem:
             "meta": dict(i.meta),
             "audio": {k: v.to_json() for k, v in self.audio.items()},
         }
+        return {**line, "video": self.files["video"].to_json()} if "video" in self.files else line
 
 
 @dataclass(frozen=True)
@@ -89,6 +100,7 @@ class TestSet:
     id: str
     corpus: str
     subset: str
+    task: Task
     spec: Subset
     items: tuple[PlannedItem, ...]
     total: int  # before --limit
@@ -123,7 +135,7 @@ class Plan:
     sets: tuple[TestSet, ...]
     rows: tuple[Row, ...]
     not_applicable: Mapping[tuple[str, str], str]
-    timed: Mapping[str, bool]  # by system: whether its time is worth reporting
+    facts: Mapping[str, SystemFacts]  # by system
     items: Mapping[tuple[str, str], PlannedItem] = field(repr=False, default_factory=dict)
 
     @property
@@ -131,28 +143,56 @@ class Plan:
         """sha256 of all rows with their keys: equal plans give equal results."""
         return sha256_json([[s.id, s.list_hash] for s in self.sets] + [r.to_json() for r in self.rows])
 
+    def reads(self, system: str) -> dict[str, list[Field]]:
+        """What a system is given of an item, by task of the sets."""
+        needs = self.facts[system].needs
+        return {s.task: sorted(needs[s.task]) for s in self.sets if s.task in needs}
 
-def inspect(path: Path) -> AudioRef:
-    """Hash and probe one input file; never raises."""
+
+def inspect(path: Path) -> FileRef:
+    """Hash and probe one audio file; never raises."""
     try:
         info = audio.probe(path)
-        return AudioRef(path, sha256_file(path), info)
+        return FileRef(path, sha256_file(path), info)
     except AudioError as error:
-        return AudioRef(path, error=error.message)
+        return FileRef(path, error=error.message)
     except OSError as error:
-        return AudioRef(path, error=f"cannot read the audio file ({error.strerror})")
+        return FileRef(path, error=f"cannot read the audio file ({error.strerror})")
+
+
+def hash_only(path: Path) -> FileRef:
+    """Hash one file that only systems decode (a video); never raises."""
+    try:
+        if path.exists() and not path.is_file():  # a named pipe would block for ever
+            return FileRef(path, error="not a file")
+        if path.stat().st_size == 0:
+            return FileRef(path, error="the file is empty (0 bytes)")
+        return FileRef(path, sha256_file(path))
+    except OSError as error:
+        return FileRef(path, error=f"cannot read the file ({error.strerror})")
+
+
+def corpus_task(key: str, corpus: LoadedCorpus) -> Task:
+    """The task of a corpus' items. Raises CorpusError where there are none, or where they differ."""
+    tasks = sorted({i.task for i in corpus.items})
+    if not tasks:
+        raise CorpusError(f"the corpus '{key}' has no items")
+    if len(tasks) > 1:
+        raise CorpusError(
+            f"the corpus '{key}' has items for several tasks ({', '.join(tasks)}): make one corpus of each"
+        )
+    return tasks[0]
 
 
 def test_sets(
     key: str, corpus: LoadedCorpus, limit: int | None, progress: Callable[[int, int], None] | None = None
 ) -> tuple[TestSet, ...]:
-    """Inspect a loaded corpus' audio and cut it into test sets. Raises CorpusError for an empty or ambiguous one."""
+    """Inspect a loaded corpus' files and cut it into test sets. Raises CorpusError for an empty or ambiguous one."""
+    task = corpus_task(key, corpus)
     groups: dict[str, list[Item]] = defaultdict(list)
     for item in corpus.items:
         groups[item.subset].append(item)
-    if not corpus.items:
-        raise CorpusError(f"the corpus '{key}' has no items")
-    seen: dict[Path, AudioRef] = {}
+    seen: dict[tuple[Path, bool], FileRef] = {}
     out = []
     for subset, items in groups.items():
         name = f"{key}/{subset}" if subset else key
@@ -164,6 +204,7 @@ def test_sets(
                 id=name,
                 corpus=key,
                 subset=subset,
+                task=task,
                 spec=corpus.subsets[subset],
                 items=planned,
                 total=len(items),
@@ -188,18 +229,19 @@ def _counted(items: Sequence[Item], progress: Callable[[int, int], None] | None)
 def _identity(planned: PlannedItem) -> JSON:
     """What of an item decides scores and their intervals."""
     i = planned.item
-    return [i.id, i.task, i.language, i.text, i.prompt_text, i.cluster, planned.content(planned.audio)]
+    return [i.id, i.task, i.language, i.text, i.prompt_text, i.cluster, planned.content(planned.files)]
 
 
-def _planned(set_id: str, item: Item, seen: dict[Path, AudioRef]) -> PlannedItem:
-    refs: dict[str, AudioRef] = {}
-    for name in AUDIO_FIELDS:
+def _planned(set_id: str, item: Item, seen: dict[tuple[Path, bool], FileRef]) -> PlannedItem:
+    refs: dict[str, FileRef] = {}
+    for name in FILE_FIELDS:
         path = getattr(item, name)
         if path is not None:
             path = path.absolute()  # a report may be written again from another folder
-            if path not in seen:
-                seen[path] = inspect(path)
-            refs[name] = seen[path]
+            key = (path, name in AUDIO_FIELDS)
+            if key not in seen:
+                seen[key] = inspect(path) if name in AUDIO_FIELDS else hash_only(path)
+            refs[name] = seen[key]
     return PlannedItem(set_id, item, refs)
 
 
@@ -211,10 +253,13 @@ def _set_warnings(name: str, total: int, limit: int | None, warnings: tuple[str,
 
 @dataclass(frozen=True)
 class SystemFacts:
-    """What the plan must know of a system: its identity, the item fields it reads, and how often it must run."""
+    """What the plan must know of a system: its identity, the item fields it reads, and how often it must run.
+
+    needs: by task; a task that is not there is one the system does not do
+    """
 
     fingerprint: str
-    needs: frozenset[Field]
+    needs: Mapping[Task, frozenset[Field]]
     deterministic: bool
     timed: bool = True
 
@@ -222,28 +267,37 @@ class SystemFacts:
 def make_plan(suite: Suite, sets: Sequence[TestSet], facts: Mapping[str, SystemFacts]) -> Plan:
     """Pure: every (system, item, seed) of the suite, with its generation key. `facts`: by system name.
 
-    A deterministic system is planned for the first seed only. A system whose needed fields a set does not provide is
-    not applicable there; an item that lacks one is a failed row.
+    A deterministic system is planned for the first seed only. A system that does not do a set's task, or needs fields
+    that the set does not provide, is not applicable there; an item that lacks one is a failed row.
     """
     rows: list[Row] = []
     not_applicable: dict[tuple[str, str], str] = {}
     for spec in suite.systems:
         fact = facts[spec.name]
         for test_set in sets:
-            missing = sorted(fact.needs - test_set.spec.provides)
-            if missing:
-                not_applicable[spec.name, test_set.id] = f"the set has no {', no '.join(missing)}"
+            reason = _unfit(fact, test_set)
+            if reason is not None:
+                not_applicable[spec.name, test_set.id] = reason
                 continue
             seeds = suite.seeds[:1] if fact.deterministic else suite.seeds
             rows += [_row(spec.name, planned, seed, fact) for planned in test_set.items for seed in seeds]
     items = {(s.id, p.item.id): p for s in sets for p in s.items}
-    return Plan(tuple(sets), tuple(rows), not_applicable, {n: f.timed for n, f in facts.items()}, items)
+    return Plan(tuple(sets), tuple(rows), not_applicable, facts, items)
+
+
+def _unfit(fact: SystemFacts, test_set: TestSet) -> str | None:
+    """Why a system is not applicable to a set, or None."""
+    if test_set.task not in fact.needs:
+        return f"the system does not do the task '{test_set.task}'"
+    missing = sorted(fact.needs[test_set.task] - test_set.spec.provides)
+    return f"the set has no {', no '.join(missing)}" if missing else None
 
 
 def _row(system: str, planned: PlannedItem, seed: int, fact: SystemFacts) -> Row:
     item = planned.item
     derived = derive_seed(seed, item.id)
-    problem = planned.problem(fact.needs)
+    needs = fact.needs[item.task]
+    problem = planned.problem(needs)
     key: str | None = None
     if problem is None:
         cause: dict[str, Any] = {
@@ -251,7 +305,7 @@ def _row(system: str, planned: PlannedItem, seed: int, fact: SystemFacts) -> Row
             "task": item.task,
             "language": item.language,
             "item": [item.subset, item.id],
-            "content": planned.content(fact.needs),
+            "content": planned.content(needs),
             "seed": None if fact.deterministic else derived,
         }
         key = sha256_json(cause)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
-from metis_bench.corpora.base import Params, Task
+from metis_bench.corpora.base import ALL_TASKS, Params, Task
 from metis_bench.hashing import JSON
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"  # safe as a file name, a column and a YAML key
 Name: TypeAlias = Annotated[StrictStr, Field(pattern=NAME, max_length=80)]
 Entry: TypeAlias = "str | dict[str, dict[str, Any] | None]"
+SuiteTask: TypeAlias = Literal[Task, "omni"]  # omni: several tasks, each corpus has its own
+
+
+def tasks_of(task: SuiteTask) -> frozenset[Task]:
+    """The tasks that the corpora of a suite may be for."""
+    return ALL_TASKS if task == "omni" else frozenset({task})
 
 
 class _Model(BaseModel):
@@ -54,7 +60,7 @@ class SuiteModel(OverlayModel):
     """A resolved suite file (include, extends and the profile already applied)."""
 
     name: Name
-    task: Task
+    task: SuiteTask
     corpora: dict[Name, dict[str, Any]] = Field(min_length=1)
     systems: list[Entry] = Field(min_length=1)
     metrics: list[Entry] = Field(min_length=1)
@@ -117,7 +123,7 @@ class Suite:
     name: str
     title: str
     description: str
-    task: Task
+    task: SuiteTask
     profile: str | None
     corpora: tuple[CorpusSpec, ...]
     systems: tuple[SystemSpec, ...]

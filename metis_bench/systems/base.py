@@ -21,7 +21,7 @@ RANKED: frozenset[Kind] = frozenset({"classical", "reference", "neural", "import
 
 @dataclass(frozen=True)
 class Request:
-    """One item as a system sees it: only the fields its class `needs`; audio is mono at the file's own rate."""
+    """One item as a system sees it: only the fields it needs for the task; audio is mono at the file's own rate."""
 
     id: str  # unique within its subset
     task: Task
@@ -33,17 +33,19 @@ class Request:
     prompt: Audio | None = None
     source: Audio | None = None
     reference: Audio | None = None  # only bounds and oracles may need it
+    video: Path | None = None  # a file, of the content the plan hashed; decoding it is the system's affair
 
 
 class System(ABC):
     """Register with `@systems.register("name")`. One object lives in one worker process.
 
     kind:          bounds and oracles are shown but never ranked
-    needs:         item fields it reads; they make up the generation key together with the fingerprint and the seed
+    needs:         item fields it may read; those of the task make up the generation key with fingerprint and seed
     deterministic: the output does not depend on the seed (planned once, not once a seed)
     packages:      distributions whose version changes the output; missing ones block the system
     extra:         the metis-bench extra that installs them
     file_params:   parameters that are paths: their content, not their name, enters the fingerprint
+    place_params:  parameters that only say where files lie: `identity` tells their content instead
     timed:         its time and memory are worth reporting (not those of reading a file that is there already)
     """
 
@@ -54,12 +56,21 @@ class System(ABC):
     packages: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = "embedded"
     file_params: ClassVar[tuple[str, ...]] = ()
+    place_params: ClassVar[tuple[str, ...]] = ()
     uses_gpu: ClassVar[bool] = False
     timed: ClassVar[bool] = True
     params_type: ClassVar[type[Params]] = Params
 
     def __init__(self, params: Params) -> None:
         self.params = params
+
+    def needs_for(self, task: Task) -> frozenset[Field]:
+        """The fields it reads for `task`, all of them among `needs`: override where task or parameters decide.
+
+        An item set that does not provide them makes the system not applicable; an item without them is a failed row.
+        """
+        del task
+        return self.needs
 
     def check(self) -> None:
         """Raise MissingPrerequisite when a package or a file is missing. Must be cheap: `plan` calls it."""
@@ -69,6 +80,10 @@ class System(ABC):
             path = Path(getattr(self.params, name))
             if not path.exists():
                 raise MissingPrerequisite(f"{name} not found: {path}", fix=f"put it there, or change '{name}'")
+
+    def identity(self) -> JSON:
+        """What else decides its output, such as the sha256 of its checkpoints. Enters the fingerprint."""
+        return None
 
     def setup(self) -> None:  # noqa: B027 - optional hook
         """Load weights, start engines; called once in the worker, before the first item, never timed."""
@@ -98,7 +113,7 @@ def fingerprint(system: System) -> str:
     Adapter source (its module, its bases and what these import from their own folder), parameters with file contents in
     place of paths, versions of the packages it declares, and the audio decoding version. Not its name, not any path.
     """
-    params: dict[str, JSON] = dict(system.params.model_dump(mode="json"))
+    params: dict[str, JSON] = dict(system.params.model_dump(mode="json", exclude=set(system.place_params)))
     for name in system.file_params:
         params[name] = sha256_path(Path(getattr(system.params, name)))
     return sha256_json(
@@ -108,5 +123,6 @@ def fingerprint(system: System) -> str:
             "params": params,
             "packages": {p: require_package(p, type(system).__name__, system.extra) for p in system.packages},
             "audio": AUDIO_VERSION,
+            **({} if (identity := system.identity()) is None else {"identity": identity}),
         }
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from metis_bench.audio import Audio, load
-from metis_bench.corpora.base import Params
+from metis_bench.corpora.base import ALL_TASKS, Params
 from metis_bench.errors import ItemError, MissingPrerequisite
 from metis_bench.systems.base import Request, System, systems
 
@@ -29,7 +29,7 @@ class Imported(System):
     """
 
     kind = "imported"
-    tasks = frozenset({"tts", "vc", "tse", "se", "l2s"})
+    tasks = ALL_TASKS
     needs = frozenset()
     file_params = ("path",)
     timed = False  # reading a file says nothing about how long making it took

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import PositiveFloat
 
 from metis_bench.audio import Audio
-from metis_bench.corpora.base import Params
+from metis_bench.corpora.base import ALL_TASKS, Field, Params, Task
 from metis_bench.errors import ItemError
 from metis_bench.systems._signal import fit, required
 from metis_bench.systems.base import Request, System, systems
@@ -16,7 +16,7 @@ class GroundTruth(System):
     """The reference recording itself, at its own rate: the best a system can be asked for."""
 
     kind = "bound"
-    tasks = frozenset({"tts", "vc", "tse", "se", "l2s"})
+    tasks = ALL_TASKS
     needs = frozenset({"reference"})
     timed = False
 
@@ -39,10 +39,12 @@ class PromptCopy(System):
         return required(request.prompt, "prompt", request.id)
 
 
+@systems.register("source-copy")
 class SourceCopy(System):
-    """The unprocessed input: a system that scores below it does harm."""
+    """The unprocessed input, whatever the task calls it: a system that scores below it does harm."""
 
     kind = "bound"
+    tasks = frozenset({"vc", "tse", "se"})
     needs = frozenset({"source"})
     timed = False
 
@@ -67,17 +69,22 @@ class Mixture(SourceCopy):
 
 @systems.register("silence")
 class Silence(System):
-    """Digital zeros as long as the source: no metric may reward it."""
+    """Digital zeros as long as the source, or as the reference where the input is no audio: no metric may reward it."""
 
     kind = "bound"
-    tasks = frozenset({"se"})
-    needs = frozenset({"source"})
+    tasks = ALL_TASKS
+    needs = frozenset({"source", "reference"})
     timed = False
 
+    def needs_for(self, task: Task) -> frozenset[Field]:
+        """The source, or the reference for text and video input."""
+        return frozenset({"source"} if task in SourceCopy.tasks else {"reference"})
+
     def generate(self, request: Request) -> Audio:
-        """(T,) zeros at the source's rate."""
-        source = required(request.source, "source", request.id)
-        return Audio(fit(source.samples[:0], len(source.samples)), source.rate)
+        """(T,) zeros at the rate of the source or reference."""
+        (field,) = self.needs_for(request.task)
+        like = required(request.source if field == "source" else request.reference, field, request.id)
+        return Audio(fit(like.samples[:0], len(like.samples)), like.rate)
 
 
 class LowPassParams(Params):

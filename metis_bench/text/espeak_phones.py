@@ -1,22 +1,17 @@
 """Pronunciations of English words in ARPAbet, from eSpeak NG: for words that a pronouncing dictionary lacks.
 
-eSpeak NG is GPL-3 and optional. It is loaded through ctypes in a process of its own: this file, run as a script with
-only the standard library, so the library and its global state never enter the process that imports this module.
+eSpeak NG is GPL-3 and optional; `reference_models.text.espeak` keeps it in a process of its own.
 """
 
 from __future__ import annotations
 
-import ctypes
-import json
-import subprocess
-import sys
 from collections.abc import Iterable
 
-VOICE = "en-us"
-TIMEOUT_S = 60.0
+from metis_bench.errors import MissingPrerequisite, missing_extra
+from reference_models.errors import MetisError
+from reference_models.text.espeak import Espeak
 
-# espeak-ng: src/include/espeak-ng/speak_lib.h
-_SYNCHRONOUS, _CHARS_UTF8, _IPA, _SEPARATOR = 2, 1, 0x02, "_"
+VOICE = "en-us"
 
 # eSpeak's en-us phonemes as it writes them in IPA, to the ARPAbet of CMUdict (no stress)
 _TABLE = """
@@ -38,7 +33,7 @@ def available() -> bool:
 
 def to_arpabet(ipa: str) -> str | None:
     """'w_ˈɜː_d' to 'W ER D'; None when a symbol has no ARPAbet phone or there is none at all."""
-    symbols = [s.strip("ˈˌ") for s in ipa.replace(" ", _SEPARATOR).split(_SEPARATOR)]
+    symbols = [s.strip("ˈˌ") for s in ipa.replace(" ", "_").split("_")]
     phones = [IPA_TO_ARPABET.get(s) for s in symbols if s]
     return None if not phones or None in phones else " ".join(p for p in phones if p)
 
@@ -48,8 +43,6 @@ def pronounce(words: Iterable[str]) -> dict[str, str | None]:
 
     Raises MissingPrerequisite when espeakng-loader is not installed or its library does not start.
     """
-    from metis_bench.errors import MissingPrerequisite, missing_extra
-
     wanted = sorted(set(words))
     if not wanted:
         return {}
@@ -57,43 +50,11 @@ def pronounce(words: Iterable[str]) -> dict[str, str | None]:
         import espeakng_loader
     except ImportError:
         raise missing_extra("pronouncing words outside the dictionary", "espeakng-loader", "embedded") from None
-    library, data = espeakng_loader.get_library_path(), espeakng_loader.get_data_path()
-    command = [sys.executable, "-I", "-S", __file__, library, data]  # nothing but the standard library
-    try:
-        done = subprocess.run(
-            [str(c) for c in command],
-            input=json.dumps(wanted).encode(),
-            capture_output=True,
-            timeout=TIMEOUT_S,
-            check=True,
-        )
-    except (subprocess.SubprocessError, OSError) as error:
-        raise MissingPrerequisite(
-            f"eSpeak NG did not start ({type(error).__name__})", fix='pip install --force-reinstall "espeakng-loader"'
-        ) from error
-    return {word: to_arpabet(ipa) for word, ipa in zip(wanted, json.loads(done.stdout), strict=True)}
-
-
-def _phonemes(library: ctypes.CDLL, word: str) -> str:
-    """IPA of `word` with `_` between phonemes and a space between spoken words."""
-    text, clauses = ctypes.c_char_p(word.encode()), []
-    while text.value:  # one clause a call; the library moves the pointer, and sets it to NULL at the end
-        mode = _IPA | ord(_SEPARATOR) << 8
-        clauses.append(library.espeak_TextToPhonemes(ctypes.byref(text), _CHARS_UTF8, mode).decode())
-    return " ".join(clauses)
-
-
-def _serve(library_path: str, data_path: str) -> None:
-    """JSON list of words on stdin, JSON list of IPA strings on stdout."""
-    library = ctypes.CDLL(library_path)
-    library.espeak_TextToPhonemes.restype = ctypes.c_char_p
-    library.espeak_TextToPhonemes.argtypes = [ctypes.POINTER(ctypes.c_char_p), ctypes.c_int, ctypes.c_int]
-    if library.espeak_Initialize(_SYNCHRONOUS, 0, data_path.encode(), 0) < 0:
-        sys.exit("espeak_Initialize failed")
-    if library.espeak_SetVoiceByName(VOICE.encode()) != 0:
-        sys.exit(f"no voice {VOICE}")
-    json.dump([_phonemes(library, word) for word in json.load(sys.stdin)], sys.stdout)
-
-
-if __name__ == "__main__":
-    _serve(sys.argv[1], sys.argv[2])
+    with Espeak(espeakng_loader.get_library_path(), espeakng_loader.get_data_path()) as espeak:
+        try:
+            said = espeak.clauses(wanted, VOICE)
+        except MetisError as error:
+            raise MissingPrerequisite(
+                f"eSpeak NG does not pronounce: {error.message}", fix='pip install --force-reinstall "espeakng-loader"'
+            ) from error
+    return {word: to_arpabet(" ".join(clauses)) for word, clauses in zip(wanted, said, strict=True)}

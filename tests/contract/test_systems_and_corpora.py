@@ -23,6 +23,10 @@ def test_system(name: str) -> None:
     assert cls.__doc__
     if cls.kind in RANKED:
         assert "reference" not in cls.needs, "what is ranked never sees the reference"
+    if not any(f.is_required() for f in cls.params_type.model_fields.values()):
+        system = cls(cls.params_type())
+        for task in cls.tasks:
+            assert system.needs_for(task) <= cls.needs, "what it reads for a task is among what it declares"
     for parameter in cls.file_params:
         assert parameter in cls.params_type.model_fields
     assert cls.params_type.model_config["extra"] == "forbid"

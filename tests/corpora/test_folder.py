@@ -3,12 +3,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from metis_bench.audio import load
+from metis_bench.config import Config
 from metis_bench.corpora.base import LoadedCorpus, corpora
 from metis_bench.corpora.folder import Folder, FolderParams
-from metis_bench.errors import CorpusError, MissingPrerequisite
+from metis_bench.corpora.tracks import audio_track
+from metis_bench.engine.prepare import load_corpus
+from metis_bench.errors import AudioError, CorpusError, MissingPrerequisite
+from metis_bench.suite.schema import CorpusSpec
 
 
 def read(root: Path | None, **params: str) -> LoadedCorpus:
@@ -34,13 +40,14 @@ def test_registered_and_needs_no_root() -> None:
 
 
 def test_every_key_of_a_manifest(tmp_path: Path) -> None:
-    touch(tmp_path, "in/a.wav", "p.wav", "r.wav")
+    touch(tmp_path, "in/a.wav", "in/a.mp4", "p.wav", "r.wav")
     full = {
         "id": "one",
         "text": "Hello.",
         "prompt": "p.wav",
         "prompt_text": "Prompt.",
         "source": "in/a.wav",
+        "video": "in/a.mp4",
         "reference": str(tmp_path / "r.wav"),
         "cluster": "ann",
         "subset": "hard",
@@ -52,12 +59,13 @@ def test_every_key_of_a_manifest(tmp_path: Path) -> None:
     first, second = corpus.items
     assert (first.id, first.text, first.prompt_text, first.cluster) == ("one", "Hello.", "Prompt.", "ann")
     assert (first.prompt, first.source) == (tmp_path / "p.wav", tmp_path / "in/a.wav")
+    assert first.video == tmp_path / "in/a.mp4" and second.video is None
     assert first.reference == tmp_path / "r.wav" and first.meta == {"snr": 3.5, "tags": ["x"]}
     assert (first.subset, first.language, first.task) == ("hard", "de", "se")
     assert (second.id, second.cluster, second.subset, second.language) == ("a", "a", "", "en")
     assert second.prompt is None and second.meta == {}
     assert list(corpus.subsets) == ["hard", ""] and corpus.subsets["hard"].official_count is None
-    assert corpus.subsets["hard"].provides == {"text", "prompt", "prompt_text", "source", "reference"}
+    assert corpus.subsets["hard"].provides == {"text", "prompt", "prompt_text", "source", "reference", "video"}
     assert corpus.subsets[""].provides == {"source"} and corpus.warnings == ()
 
 
@@ -83,6 +91,8 @@ def test_a_field_of_one_item_is_provided_by_its_subset(tmp_path: Path) -> None:
         ({"source": "../b.wav"}, "leaves the corpus"),
         ({"source": "/etc/passwd"}, "leaves the corpus"),
         ({"source": "b.wav", "reference": "x/../../c.wav"}, "leaves the corpus"),
+        ({"source": "b.wav", "video": "../c.mp4"}, "leaves the corpus"),
+        ({"source": "b.wav", "video": 3}, "'video' must be a string"),
         ('{"source": "b\\u0000.wav"}', "not a path"),
         ('{"source": "b.wav", "meta": {"snr": NaN}}', "not valid JSON"),
         ('{"source": "b.wav", "meta": {"snr": 1e999}}', "not valid JSON"),
@@ -109,7 +119,7 @@ def test_wrong_lines_are_named(tmp_path: Path, second: object, reason: str) -> N
         ("vc", {"source": "a.wav"}, "prompt"),
         ("vc", {"id": "a", "prompt": "p.wav"}, "source"),
         ("tse", {"source": "a.wav"}, "prompt"),
-        ("l2s", {"id": "a", "text": "t"}, "source"),
+        ("l2s", {"id": "a", "source": "a.wav"}, "video"),
     ],
 )
 def test_what_each_task_needs(tmp_path: Path, task: str, record: dict[str, str], lacking: str) -> None:
@@ -146,6 +156,10 @@ def test_empty_or_misnamed_manifest(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="leaves the corpus"):
         read(tmp_path, manifest="../m.jsonl")
     touch(tmp_path, "a.wav")
+    (tmp_path / "manifest.jsonl").unlink()
+    with pytest.raises(MissingPrerequisite, match=r"no manifest 'list\.jsonl' yet") as caught:
+        read(tmp_path, manifest="list.jsonl")
+    assert '"source"' in str(caught.value), "nothing to mistype: it has to be written first, and this is how"
     manifest(tmp_path, {"source": "a.wav", "id": "other"}, name="b.jsonl")
     assert read(tmp_path, manifest="b.jsonl").items[0].id == "other"
 
@@ -163,7 +177,7 @@ def test_where_the_folder_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(
-    ("task", "example"), [("tts", '"text"'), ("vc", '"prompt"'), ("tse", '"prompt"'), ("l2s", '"source"')]
+    ("task", "example"), [("tts", '"text"'), ("vc", '"prompt"'), ("tse", '"prompt"'), ("l2s", '"video"')]
 )
 def test_other_tasks_need_a_manifest_and_are_shown_one(tmp_path: Path, task: str, example: str) -> None:
     touch(tmp_path, "a.wav")
@@ -173,6 +187,72 @@ def test_other_tasks_need_a_manifest_and_are_shown_one(tmp_path: Path, task: str
     assert example in line
     manifest(tmp_path, line)
     assert len(read(tmp_path, task=task).items) == 1, "the line that is shown is a valid one"
+
+
+def test_it_is_known_by_the_suites_name(tmp_path: Path) -> None:
+    """In the machine's config: by name, else below the common root, else as `folder`."""
+    touch(tmp_path, "here/a.wav", "root/mine/b.wav", "any/c.wav")
+    spec = CorpusSpec("mine", "folder", FolderParams(task="se"))
+
+    def ids(**places: str) -> list[str]:
+        return [i.id for i in load_corpus(spec, Config(corpora={k: tmp_path / v for k, v in places.items()})).items]
+
+    assert ids(mine="here", root="root", folder="any") == ["a"]
+    assert ids(root="root", folder="any") == ["b"]
+    assert ids(root="any", folder="any") == ["c"]
+    with pytest.raises(MissingPrerequisite, match="the corpus 'mine' needs your data: no folder is given") as caught:
+        ids()
+    assert "corpora: {mine: /path/to/it}" in str(caught.value)
+
+
+def test_a_video_stands_for_its_audio_track(tmp_path: Path, real: Path) -> None:
+    pytest.importorskip("av")
+    clip = real / "lrs/talking_face/WDA_AlexandriaOcasioCortez_000.mp4"
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "face.mp4").symlink_to(clip)
+    (data / "broken.mp4").write_bytes(b"\0\0\0\x18ftypmp42")
+    videos = [{"id": n, "video": f"{n}.mp4", "reference": f"{n}.mp4"} for n in ("face", "broken", "gone")]
+    manifest(data, *videos)
+    corpus = Folder(FolderParams(task="l2s"), data, tmp_path / "cache").load()
+    face, broken, gone = corpus.items
+    assert face.video == data / "face.mp4" and face.reference and face.reference.parent == tmp_path / "cache"
+    audio = load(face.reference)
+    assert 7.5 < audio.seconds < 8.5 and audio.rate >= 16_000 and np.std(audio.samples) > 0.01
+    assert broken.reference == data / "broken.mp4" and gone.reference == data / "gone.mp4", "rows that will fail"
+    assert any("item broken: reference: " in w for w in corpus.warnings)
+    assert any("1 of 3 reference files are missing" in w for w in corpus.warnings)
+    before = face.reference.stat().st_mtime_ns
+    again = Folder(FolderParams(task="l2s"), data, tmp_path / "cache").load().items[0]
+    assert again == face and face.reference.stat().st_mtime_ns == before, "decoded once"
+
+
+def test_a_video_without_sound_is_told(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    with av.open(str(tmp_path / "mute.mp4"), "w") as out:
+        stream = out.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        for _ in range(3):
+            picture = av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")
+            out.mux(stream.encode(picture))
+        out.mux(stream.encode(None))
+    with pytest.raises(AudioError, match="no audio track"):
+        audio_track(tmp_path / "mute.mp4", tmp_path)
+
+
+def test_a_track_is_decoded_sample_by_sample(tmp_path: Path) -> None:
+    """Lossless sound in a video comes out as it went in: the mean of its channels, at its rate, nothing dropped."""
+    av = pytest.importorskip("av")
+    samples = (np.random.default_rng(0).uniform(-0.5, 0.5, (2, 5000)) * 32768).astype(np.int16)
+    with av.open(str(tmp_path / "tone.mkv"), "w") as out:
+        stream = out.add_stream("pcm_s16le", rate=22_050, layout="stereo")
+        frame = av.AudioFrame.from_ndarray(samples.T.reshape(1, -1).copy(), format="s16", layout="stereo")
+        frame.sample_rate = 22_050
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode(None))
+    track = load(audio_track(tmp_path / "tone.mkv", tmp_path))
+    assert track.rate == 22_050
+    np.testing.assert_allclose(track.samples, samples.mean(axis=0) / 32768, atol=1e-6)
 
 
 def test_plain_folder(tmp_path: Path) -> None:

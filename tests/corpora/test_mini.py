@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from metis_bench.audio import load, probe
 from metis_bench.corpora import mini_acoustics as acoustics
-from metis_bench.corpora.base import corpora
-from metis_bench.corpora.mini import SUBSETS, Mini, MiniParams, make
+from metis_bench.corpora.base import Item, corpora
+from metis_bench.corpora.mini import MAX_ITEMS, SUBSETS, Mini, MiniParams, make
 from metis_bench.corpora.mini_speech import SPEAKERS
 from metis_bench.corpora.mini_text import ITEMS_PER_ROLE, ROLES, SENTENCES, SLOTS, TASKS, sentence
 from metis_bench.errors import MissingPrerequisite
@@ -136,7 +136,7 @@ def hashes(folder: Path) -> dict[str, str]:
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.glob("*/*.wav"))}
 
 
-@pytest.mark.parametrize("task", ["tts", "vc", "se"])
+@pytest.mark.parametrize("task", ["tts", "vc", "tse", "se"])
 def test_items_provide_what_their_subset_says(cache: Path, task: str) -> None:
     loaded = Mini(MiniParams.model_validate({"task": task}), None, cache).load()
     assert len(loaded.items) == 12 and len({i.id for i in loaded.items}) == 12
@@ -149,7 +149,7 @@ def test_items_provide_what_their_subset_says(cache: Path, task: str) -> None:
             if path is not None:
                 info = probe(path)
                 assert (info.channels, info.subtype) == (1, "PCM_16")
-                assert info.rate == (16_000 if task == "se" else 24_000)
+                assert info.rate == (24_000 if task in ("tts", "vc") else 16_000)
                 assert np.abs(load(path).samples).max() < 0.99
     assert Counter(i.cluster for i in loaded.items) == {s.name: 2 for s in SPEAKERS}
     assert all(s.official_count is None for s in loaded.subsets.values())
@@ -157,22 +157,48 @@ def test_items_provide_what_their_subset_says(cache: Path, task: str) -> None:
 
 def test_no_prompt_says_a_target_and_prompts_are_long_enough(cache: Path) -> None:
     targets, prompts = set(), set()
-    for task in ("tts", "vc"):
+    for task in ("tts", "vc", "tse"):
         for item in Mini(MiniParams.model_validate({"task": task}), None, cache).load().items:
             assert item.text and item.prompt and item.prompt_text
             targets.add(item.text)
             prompts |= {f"{s.strip()}." for s in item.prompt_text.split(".") if s.strip()}
             assert load(item.prompt).seconds > 3.0
-    assert len(targets) == 24 and len(prompts) == 48 and not targets & prompts
+    assert len(targets) == 36 and len(prompts) == 72 and not targets & prompts
+
+
+def stated_and_true_snr(item: Item) -> tuple[float, float]:
+    assert item.source and item.reference
+    clean, noisy = (load(p).samples.astype(np.float64) for p in (item.reference, item.source))
+    return float(str(item.meta["snr_db"])), float(10 * np.log10(np.sum(clean**2) / np.sum((noisy - clean) ** 2)))
+
+
+def test_mixtures_hold_another_talker_at_the_stated_snr_from_end_to_end(cache: Path) -> None:
+    items = Mini(MiniParams(task="tse", items=18), None, cache).load().items
+    for item in items:
+        stated, snr = stated_and_true_snr(item)
+        assert snr == pytest.approx(stated, abs=0.02) and -5 <= stated <= 5
+        assert item.meta["other_speaker"] != item.meta["speaker"] == item.cluster
+        assert item.source and item.reference
+        other = load(item.source).samples - load(item.reference).samples
+        parts = np.sqrt([np.mean(part**2) for part in np.array_split(other, 4)])
+        assert parts.min() > 0.1 * parts.max(), "no quarter of the target is left alone"
+    assert len({i.meta["snr_db"] for i in items}) > 5
+    assert len({(i.meta["speaker"], i.meta["other_speaker"]) for i in items}) == 18, "the pairs change"
+
+
+def test_the_other_talker_says_what_no_item_asks_for() -> None:
+    targets = {sentence(0, "tse", role, i) for role in ROLES for i in range(500)}
+    said = {sentence(0, "tse", "target", MAX_ITEMS + i) for i in range(1000)}
+    assert len(said) == 1000 and not said & targets
+    with pytest.raises(ValidationError):
+        MiniParams(task="tse", items=MAX_ITEMS + 1)
 
 
 def test_noisy_is_reference_plus_noise_at_the_stated_snr(cache: Path) -> None:
     items = Mini(MiniParams(task="se"), None, cache).load().items
     for item in items:
-        assert item.source and item.reference
-        clean, noisy = (load(p).samples.astype(np.float64) for p in (item.reference, item.source))
-        snr = 10 * np.log10(np.sum(clean**2) / np.sum((noisy - clean) ** 2))
-        assert snr == pytest.approx(float(str(item.meta["snr_db"])), abs=0.01)
+        stated, snr = stated_and_true_snr(item)
+        assert snr == pytest.approx(stated, abs=0.01)
         assert ("t60_s" in item.meta) == (item.subset == "with_reverb")
     assert Counter(i.subset for i in items) == {"no_reverb": 6, "with_reverb": 6}
     assert all({i.meta["noise"] for i in items if i.subset == s} == set(acoustics.KINDS) for s in SUBSETS["se"])
@@ -192,7 +218,7 @@ from metis_bench.systems.espeak_engine import EspeakEngine
 import hashlib, json
 out = {}
 with EspeakEngine() as engine:
-    for task in ("vc", "se"):
+    for task in ("vc", "tse", "se"):
         for i in reversed(range(6)):
             for role, samples in make(engine, task, 0, i).audio.items():
                 out[f"mini-{task}-{i:04d}-{role}.wav"] = hashlib.sha256(samples.tobytes()).hexdigest()
@@ -201,7 +227,7 @@ print(json.dumps(out))
     env = {**os.environ, "PYTHONHASHSEED": "77"}
     there = json.loads(subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True).stdout)
     here = {}
-    for task in ("vc", "se"):
+    for task in ("vc", "tse", "se"):
         loaded = Mini(MiniParams.model_validate({"task": task}), None, cache).load()
         for item in loaded.items[:6]:
             for path in (item.prompt, item.source, item.reference):

@@ -128,6 +128,45 @@ def test_absent_list(tmp_path: Path) -> None:
         read(None)
 
 
+CONVERSION = {"list": "non_para_reconstruct_meta"}
+
+
+def test_the_conversion_list(tmp_path: Path) -> None:
+    """The fifth field is the source, and no `wavs/` file may pass for what nobody recorded."""
+    path = make(tmp_path, "a-b|pt|p/a.wav|t|wavs/b.wav\n", name="en/non_para_reconstruct_meta.lst")
+    (path.parent / "wavs/a-b.wav").write_bytes(b"x")
+    corpus = read(tmp_path, **CONVERSION)
+    (item,) = corpus.items
+    assert (item.task, item.text, item.prompt_text, item.cluster) == ("vc", "t", "pt", "a")
+    assert (item.source, item.prompt) == (path.parent / "wavs/b.wav", path.parent / "p/a.wav")
+    assert item.reference is None
+    assert corpus.subsets[""].provides == {"text", "prompt", "prompt_text", "source"}
+    assert corpus.subsets[""].official_count == 1086
+    assert any("source files of en/non_para_reconstruct_meta.lst are missing" in w for w in corpus.warnings)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("a|pt|p.wav|t", "needs a fifth field"),
+        ("a|t|p.wav", "needs a fifth field"),
+        ("a|pt|p.wav|t| ", "needs a fifth field"),
+        ("a|pt|p.wav|t|../../s.wav", "leaves the corpus"),
+    ],
+)
+def test_a_conversion_needs_a_source(tmp_path: Path, line: str, reason: str) -> None:
+    path = make(tmp_path, f"ok|pt|p.wav|t|s.wav\n{line}\n", name="en/non_para_reconstruct_meta.lst")
+    with pytest.raises(CorpusError, match=reason) as caught:
+        read(tmp_path, **CONVERSION)
+    assert str(caught.value).startswith(f"{path}:2: ")
+
+
+def test_real_conversion_list(real: Path) -> None:
+    corpus = read(real, **CONVERSION)
+    assert len(corpus.items) == 10
+    assert all(i.source and i.source.is_file() and i.prompt and i.prompt.is_file() and i.text for i in corpus.items)
+
+
 @pytest.mark.parametrize("params", [{"lang": "de"}, {"list": "hardcase"}, {"speaker": "x"}])
 def test_wrong_params(params: dict[str, str]) -> None:
     with pytest.raises(ValidationError):

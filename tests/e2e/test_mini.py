@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from metis_bench.suite.load import shipped_suites
+from metis_bench.suite.load import load_document, shipped_suites
 from tests.e2e.conftest import Command
 
 REPO = Path(__file__).resolve().parents[2]
@@ -18,7 +19,7 @@ PACKAGES = ("pocketsphinx", "espeakng_loader", "noisereduce", "pyrnnoise", "pywo
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("suite", [p.name for p in shipped_suites()])
+@pytest.mark.parametrize("suite", [p.name for p in shipped_suites() if p.stem != "l2s"])
 def test_mini_profile(metis_bench: Command, suite: str) -> None:
     for package in PACKAGES:
         pytest.importorskip(package)
@@ -26,11 +27,35 @@ def test_mini_profile(metis_bench: Command, suite: str) -> None:
     assert done.code == 0, done.err
     results = done.json["results"]
     checks = results["oracle_checks"]
-    assert checks
-    assert all(c["ok"] for c in checks)
+    assert {(c["column"], c["better"], c["worse"]) for c in checks if c["ok"]} == {
+        (c["column"], c["better"], c["worse"]) for c in checks
+    }, "every order could be checked somewhere"
+    assert not [c for c in checks if c["ok"] is False]
     ranked = {s["name"] for s in results["systems"] if s["ranked"]}
-    assert ranked
-    assert all(c["n"] == c["N"] for c in results["cells"] if c["system"] in ranked)
+    for test_set in {s["id"] for s in results["sets"]}:
+        cells = [c for c in results["cells"] if c["system"] in ranked and c["set"] == test_set]
+        assert any(c["status"] == "complete" and c["rank"] == 1 for c in cells), "someone is ranked in every table"
+        assert all(c["n"] == c["N"] for c in cells)
+
+
+def test_lip_to_speech_says_what_it_needs(metis_bench: Command) -> None:
+    """No mini profile: without videos it ends before anything runs, and names what is missing and where to put it."""
+    done = metis_bench("run", "suites/l2s.yaml")
+    assert done.code == 5
+    for name in ("lrs2", "lrs3"):
+        assert f"the corpus '{name}' needs your data" in done.err
+        assert f"corpora: {{{name}: /path/to/it}}" in done.err
+        assert f"{name}_test.jsonl" in done.err
+
+
+def test_the_demo_runs_every_mini_profile_and_names_the_others() -> None:
+    if shutil.which("make") is None:
+        pytest.skip("needs make")
+    done = subprocess.run(["make", "-n", "demo"], cwd=REPO, capture_output=True, text=True, check=True)
+    run, told = (line for line in done.stdout.splitlines() if line.startswith("for suite in"))
+    have = {p.name: "mini" in (load_document(p).data.get("profiles") or {}) for p in shipped_suites()}
+    assert {n for n in have if f"suites/{n} " in run or f"suites/{n};" in run} == {n for n in have if have[n]}
+    assert {n for n in have if f"suites/{n}" in told} == {n for n in have if not have[n]} == {"l2s.yaml"}
 
 
 @pytest.mark.long

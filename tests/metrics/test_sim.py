@@ -28,7 +28,7 @@ def embedded(sample: Sample, vectors: dict[str, list[float] | None]) -> Sample:
     """`sample` with a given embedding for each of its clips; None: undefined."""
 
     def feature(extractor: Extractor, clip: Clip) -> JSON:
-        role = next(r for r in ("output", "prompt", "reference") if getattr(sample, r) is clip)
+        role = next(r for r in ("output", "prompt", "reference", "source") if getattr(sample, r) is clip)
         vector = vectors[role]
         if vector is None:
             raise Undefined("the audio is silent")
@@ -58,6 +58,19 @@ def test_pairs(make_sample: MakeSample) -> None:
     assert metrics.get("sim") is Sim
 
 
+def test_the_source_is_the_voice_to_get_rid_of(make_sample: MakeSample) -> None:
+    """Lower is better there, and a failed item counts as if nothing of the source had gone."""
+    sample = make_sample(np.ones(10), 16_000, prompt=np.ones(11), source=np.ones(12))
+    metric = sim(pair="source")
+    assert metric.needs == {"source"}
+    scores = metric.score(embedded(sample, {"output": [1.0, 0.0], "prompt": [1.0, 0.0], "source": [3.0, 4.0]}))
+    assert scores["sim.ge2e.source"].value == pytest.approx(0.6)
+    (column,) = metric.columns
+    assert (column.id, column.direction, column.worst, column.headline) == ("sim.ge2e.source", "lower", 1.0, False)
+    with pytest.raises(ItemError, match="no source"):
+        metric.score(make_sample(np.ones(10), 16_000, prompt=np.ones(11)))
+
+
 def test_an_undefined_embedding_names_the_clip(make_sample: MakeSample) -> None:
     sample = make_sample(np.ones(10), 16_000, reference=np.ones(11), prompt=np.ones(12))
     with pytest.raises(Undefined, match="output: the audio is silent"):
@@ -78,14 +91,15 @@ def test_unknown_names() -> None:
     with pytest.raises(ValidationError, match="did you mean 'ge2e'"):
         SimParams(model="ge2")
     with pytest.raises(ValidationError, match="prompt"):
-        SimParams(pair="source")  # type: ignore[arg-type]
+        SimParams(pair="video")  # type: ignore[arg-type]
 
 
 def test_the_pair_is_part_of_the_signature() -> None:
     pytest.importorskip("resemblyzer", exc_type=ImportError)
     metric = sim()
     metric.check()
-    assert metric.signature() != sim(pair="reference").signature()
+    signatures = [sim(pair=pair).signature() for pair in ("prompt", "reference", "source")]
+    assert all(a != b for a, b in itertools.combinations(signatures, 2))
     assert metric.signature()["encoder"] == metric.encoder.signature()
 
 

@@ -271,6 +271,25 @@ def test_costs_of_copies_are_not_applicable_everywhere(pages: dict[str, Page], p
     assert (row["status"], row["value"], row["n"], row["N"]) == ("not_applicable", "", "0", "0")
 
 
+def test_a_video_is_named_and_never_copied(fabricated: Fabricated) -> None:
+    clip = fabricated.path.parent / "corpus" / "face & <b>lips.mp4"
+    clip.write_bytes(b"faces")
+    items = [line for line in fabricated.plan if line["type"] == "item"]
+    items[0]["video"] = {"path": str(clip), "sha256": "0" * 64}
+    items[1]["video"] = {"path": str(clip), "error": "the file is empty <0 bytes>"}
+    for test_set in fabricated.results["sets"]:
+        test_set["task"] = "se" if test_set["id"] == items[0]["set"] else "tts"
+    fabricated.results["systems"][0]["reads"] = {"se": ["source", "text"], "tts": []}
+    folder = fabricated.render()
+    text = (folder / "items-dns2020-no_reverb-1.html").read_text(encoding="utf-8")
+    assert "face &amp; &lt;b&gt;lips.mp4 (not shown)" in text
+    assert "the file is empty &lt;0 bytes&gt;" in text
+    assert "<td>se: source, text; tts: nothing</td>" in (folder / "index.html").read_text(encoding="utf-8")
+    assert not [p for p in folder.rglob("*") if p.is_file() and p.read_bytes() == b"faces"]
+    keep = [re.search(r'id="keep"( checked)?', p.read_text(encoding="utf-8")) for p in sorted(folder.glob("items-*"))]
+    assert [m is not None and m[1] is not None for m in keep].count(True) == 1, "aligned outputs only, set by set"
+
+
 def test_page_numbers() -> None:
     assert html.page_numbers(1, 1) == [1]
     assert html.page_numbers(6, 12) == [1, None, 4, 5, 6, 7, 8, None, 12]

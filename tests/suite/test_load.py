@@ -172,10 +172,20 @@ def test_files_that_are_no_suites(tmp_path: Path, content: bytes) -> None:
 
 def test_shipped_suites_resolve_in_every_profile() -> None:
     names = [p.stem for p in shipped_suites()]
-    assert {"se", "tts"} <= set(names)
+    assert {"tts", "vc", "tse", "se", "l2s", "omni"} <= set(names)
     for path in shipped_suites():
-        assert load_suite(path).profile == "mini"
+        assert load_suite(path).profile == (None if path.stem == "l2s" else "mini"), "l2s needs videos"
         assert load_suite(f"suites/{path.name}", "paper").name == path.stem
+
+
+def test_an_omni_suite_takes_what_does_any_task(tmp_path: Path) -> None:
+    text = BASE.replace("task: se", "task: omni").replace("toy-noise,", "toy-noise, mixture, espeak,")
+    path = write(tmp_path, "s.yaml", text.replace("[toy-level]", "[toy-level, sim, pesq]"))
+    suite = load_suite(path)
+    assert suite.task == "omni"
+    assert [s.name for s in suite.systems] == ["toy-noise", "mixture", "espeak", "toy-moody"]
+    added = load_suite(path, only_systems=["noisy", "world-vc"])
+    assert [s.name for s in added.systems] == ["noisy", "world-vc"], "registered, not listed, of any task"
 
 
 def test_unknown_suite_lists_the_shipped() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,8 +45,8 @@ def plan(folder: Path, corpus_: LoadedCorpus | None = None, **options: object) -
     s = suite("x", "oracle", **options)  # type: ignore[arg-type]
     sets = test_sets("k", corpus_ or corpus(folder), s.limit)
     facts = {
-        "x": SystemFacts("fx", frozenset({"source"}), deterministic=False),
-        "oracle": SystemFacts("fo", frozenset({"reference"}), deterministic=True),
+        "x": SystemFacts("fx", {"se": frozenset({"source"})}, deterministic=False),
+        "oracle": SystemFacts("fo", {"se": frozenset({"reference"})}, deterministic=True),
     }
     return make_plan(s, sets, facts)
 
@@ -96,9 +98,61 @@ def test_limit_keeps_the_first_of_each_set_and_says_so(tmp_path: Path) -> None:
     assert len(p.sets[1].warnings) == 0
 
 
+def test_a_video_is_known_by_its_content_and_never_decoded(tmp_path: Path) -> None:
+    clip = tmp_path / "face.mp4"
+
+    def made(content: bytes | None) -> Plan:
+        clip.unlink(missing_ok=True)
+        if content is not None:
+            clip.write_bytes(content)
+        item = Item("i", "l2s", video=clip, reference=clip, cluster="c")
+        subset = Subset(frozenset({"video", "reference"}))
+        sets = test_sets("k", LoadedCorpus((item,), {"": subset}, ""), None)
+        lips = SystemFacts("f", {"l2s": frozenset({"video"})}, deterministic=True)
+        return make_plan(suite("lips"), sets, {"lips": lips})
+
+    first, other = made(b"one"), made(b"two")
+    assert first.rows[0].key is not None and first.rows[0].key != other.rows[0].key, "other bytes, other key"
+    assert first.sets[0].list_hash != other.sets[0].list_hash
+    assert made(b"one").rows == first.rows
+    planned = first.items["k", "i"]
+    line = planned.to_json()
+    assert line["video"] == {"path": str(clip), "sha256": hashlib.sha256(b"one").hexdigest()}
+    assert planned.files["reference"].error is not None, "the same file as audio is judged as audio"
+    for content, reason in ((b"", "video: the file is empty (0 bytes)"), (None, "video: cannot read the file")):
+        broken = made(content)
+        assert broken.rows[0].key is None and str(broken.rows[0].problem).startswith(reason)
+
+
+def test_needs_and_tasks_decide_where_a_system_is_applicable(tmp_path: Path) -> None:
+    both = {"se": frozenset({"source"}), "tse": frozenset({"source", "text"})}
+    facts = {"omni": SystemFacts("f", both, deterministic=True)}  # type: ignore[arg-type]
+    loaded = corpus(tmp_path)
+    tse = [replace(i, task="tse", subset="", text="words" if i.id != "i0" else None) for i in loaded.items]
+    text, none = frozenset({"source", "text"}), frozenset({"source"})
+    guided = LoadedCorpus(tuple(tse), {"": Subset(text)}, "")  # type: ignore[arg-type]
+    blind = LoadedCorpus(tuple(replace(i, text=None) for i in tse), {"": Subset(none)}, "")  # type: ignore[arg-type]
+    voices = LoadedCorpus(tuple(replace(i, task="vc", subset="") for i in loaded.items), {"": Subset(none)}, "")  # type: ignore[arg-type]
+    named = {"se": loaded, "guided": guided, "blind": blind, "vc": voices}
+    sets = [s for key, c in named.items() for s in test_sets(key, c, None)]
+    p = make_plan(suite("omni"), sets, facts)
+    assert p.not_applicable == {
+        ("omni", "blind"): "the set has no text",
+        ("omni", "vc"): "the system does not do the task 'vc'",
+    }
+    assert [(r.set_id, r.problem) for r in p.rows if r.problem] == [("guided", "the item has no text")]
+    keys = {r.item_id: r.key for r in p.rows if r.set_id == "guided"}
+    other = LoadedCorpus(tuple(replace(i, text="other words") for i in tse), guided.subsets, "")
+    again = make_plan(suite("omni"), test_sets("guided", other, None), facts)
+    assert all(r.key != keys[r.item_id] for r in again.rows), "the text that guides is part of the key"
+
+
 def test_empty_and_ambiguous_corpora(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="no items"):
         test_sets("k", LoadedCorpus((), {}, ""), None)
+    mixed = (Item("a", "se"), Item("b", "tts"))
+    with pytest.raises(CorpusError, match=r"several tasks \(se, tts\)"):
+        test_sets("k", LoadedCorpus(mixed, {"": Subset(frozenset())}, ""), None)
     twice = (Item("same", "se"), Item("same", "se"))
     with pytest.raises(CorpusError, match="same item id twice"):
         test_sets("k", LoadedCorpus(twice, {"": Subset(frozenset())}, ""), None)

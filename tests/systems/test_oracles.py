@@ -11,7 +11,13 @@ from metis_bench.systems.base import RANKED, Request, System, systems
 
 Make = Callable[..., Any]
 
-COPIES = {"ground-truth": "reference", "prompt-copy": "prompt", "noisy": "source", "mixture": "source"}
+COPIES = {
+    "ground-truth": "reference",
+    "prompt-copy": "prompt",
+    "source-copy": "source",
+    "noisy": "source",
+    "mixture": "source",
+}
 
 
 @pytest.mark.parametrize(("name", "field"), COPIES.items())
@@ -38,9 +44,12 @@ def test_a_missing_field_is_an_item_error(name: str, build: Make, make_request: 
     [
         ("ground-truth", "bound", {"tts", "vc", "tse", "se", "l2s"}),
         ("prompt-copy", "bound", {"tts", "vc", "tse", "l2s"}),
+        ("source-copy", "bound", {"vc", "tse", "se"}),
         ("noisy", "bound", {"se"}),
         ("mixture", "bound", {"tse"}),
-        ("silence", "bound", {"se"}),
+        ("silence", "bound", {"tts", "vc", "tse", "se", "l2s"}),
+        ("nmf-tse", "classical", {"tse"}),
+        ("world-vc", "classical", {"vc"}),
         ("low-pass", "bound", {"se"}),
         ("oracle-mask", "oracle", {"se", "tse"}),
         ("logmmse", "classical", {"se"}),
@@ -53,7 +62,7 @@ def test_kinds_and_tasks(name: str, kind: str, tasks: set[str]) -> None:
     cls = systems.get(name)
     assert (cls.kind, cls.tasks) == (kind, tasks)
     assert (cls.kind in RANKED) == (kind not in {"bound", "oracle"})
-    assert cls.deterministic
+    assert cls.deterministic == (name != "nmf-tse"), "its factors start at random"
     if cls.kind in RANKED:
         assert "reference" not in cls.needs, "a ranked system must not see the answer"
 
@@ -62,6 +71,18 @@ def test_silence_is_zeros_as_long_as_the_source(build: Make, make_request: Make,
     out = build("silence").generate(make_request(source=voice(0.5, 44_100)))
     assert (out.rate, out.samples.shape, out.samples.dtype) == (44_100, (22_050,), np.float32)
     assert not out.samples.any()
+
+
+@pytest.mark.parametrize("task", ["tts", "l2s"])
+def test_silence_is_as_long_as_the_reference_where_the_input_is_no_audio(
+    build: Make, make_request: Make, voice: Make, task: str
+) -> None:
+    system: System = build("silence")
+    assert system.needs_for(task) == {"reference"} and system.needs_for("vc") == {"source"}  # type: ignore[arg-type]
+    out = system.generate(make_request(task=task, reference=voice(0.25, 16_000)))
+    assert (out.rate, out.samples.shape) == (16_000, (4_000,)) and not out.samples.any()
+    with pytest.raises(ItemError, match="no reference"):
+        system.generate(make_request(task=task, source=voice(0.25, 16_000)))
 
 
 def tone_gain_db(build: Make, make_request: Make, frequency: float, **params: float) -> float:

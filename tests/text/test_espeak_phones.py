@@ -60,7 +60,7 @@ def test_the_library_stays_out_of_this_process() -> None:
 
 
 def test_nothing_wanted_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(espeak_phones.subprocess, "run", pytest.fail)
+    monkeypatch.setattr(espeak_phones, "Espeak", pytest.fail)
     assert pronounce([]) == {}
 
 

@@ -1,0 +1,274 @@
+"""Metis, the reference model (`reference_models`), as systems: one for each task, and Omni for all of them.
+
+Weights lie in the folder `checkpoints` of metis-bench.yaml or in the Hugging Face cache; `metis-bench doctor` lists
+them. Variants with other files or settings are a few lines of YAML: `suites/_systems/metis.yaml`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field as Limit
+
+from metis_bench.audio import Audio
+from metis_bench.config import CHECKPOINTS
+from metis_bench.corpora.base import ALL_TASKS, Field, Params, Task
+from metis_bench.errors import ItemError, MissingPrerequisite, SuiteError, install_command
+from metis_bench.hashing import JSON, sha256_file
+from metis_bench.systems.base import Request, System, systems
+
+if TYPE_CHECKING:
+    from reference_models.jobs import Job
+    from reference_models.speech import Speech
+    from reference_models.variants import Stage1Files
+
+RANDOM = ("random-tiny", "random-full")
+
+
+class MetisParams(Params):
+    """Which weights, and how to decode. What is None is the paper's value for the task.
+
+    checkpoint: a folder in the layout of the release instead of the machine's own; random-tiny and random-full need no
+                files and speak noise: they show that everything runs, and how fast
+    variant:    which stage 1 of the release (metis_bench ls systems; `reference_models/variants.py`)
+    stage1, adapter, lora: files of your own instead of the variant's, relative to where the command runs
+    mode:       fixed, or official: what the release does, to the token, one item at a time
+    duration:   tts: a rule on the texts, or the ground truth's length
+    length_rule: tts: the rule, by phones (paper) or by bytes (release)
+    guided_by_text: omni: the item's text is an input for tse and se as well
+    prompt:     l2s: use the item's voice prompt
+    steps, guidance, temperature: of stage 1
+    """
+
+    checkpoint: str | None = None
+    variant: str | None = None
+    stage1: str | None = None
+    adapter: str | None = None
+    lora: str | None = None
+    mode: Literal["fixed", "official"] = "fixed"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    duration: Literal["rule", "ground-truth"] = "rule"
+    length_rule: Literal["phones", "bytes"] | None = None
+    guided_by_text: bool = False
+    prompt: bool = True
+    steps: int | None = Limit(None, ge=1, le=1000)
+    guidance: float | None = Limit(None, ge=0, le=20)
+    temperature: float | None = Limit(None, gt=0, le=10)
+
+
+class ReferenceSystem(System):
+    """What all tasks share. `own_variant`: the stage 1 that the system's name means."""
+
+    kind = "reference"
+    deterministic = False
+    extra = "text"
+    uses_gpu = True
+    place_params = ("checkpoint", "stage1", "adapter", "lora")
+    params_type = MetisParams
+    params: MetisParams
+    own_variant: str
+
+    def needs_for(self, task: Task) -> frozenset[Field]:
+        """What the task is, with the parameters' additions."""
+        needs: dict[Task, set[Field]] = {
+            "tts": {"text", "prompt", "prompt_text"},
+            "vc": {"source", "prompt"},
+            "tse": {"source", "prompt"},
+            "se": {"source"},
+            "l2s": {"video", "prompt"} if self.params.prompt else {"video"},
+        }
+        extra: set[Field] = set()
+        if task == "tts" and self.params.duration == "ground-truth":
+            extra |= {"reference"}
+        if task in ("tse", "se") and self.params.guided_by_text:
+            extra |= {"text"}
+        return frozenset(needs[task] | extra)
+
+    def check(self) -> None:
+        """Raise MissingPrerequisite when a package or a checkpoint is not here, SuiteError for an unknown variant."""
+        super().check()
+        if self.params.checkpoint not in RANDOM:
+            self._files()
+
+    def identity(self) -> JSON:
+        """The content of every file it reads, by its part in the whole."""
+        if self.params.checkpoint in RANDOM:
+            return self.params.checkpoint
+        return {part: _sha256(str(path), *_stamp(path)) for part, path in sorted(self._files().items())}
+
+    def setup(self) -> None:
+        """Open the weights of stage 1 (the other parts follow when first used)."""
+        import torch
+
+        from reference_models.checkpoints import open_source
+        from reference_models.pipeline import Metis
+
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        with _told():
+            source = open_source(self._where(), dtype=getattr(torch, self.params.dtype), device=device)
+            self._metis = Metis(source, self._stage1(), official=self.params.mode == "official")
+            self._metis.parts.stage1  # noqa: B018 - loads it now, outside of what is timed
+
+    def generate(self, request: Request) -> Audio:
+        """One output at 24 kHz. Raises ItemError for inputs that cannot be used."""
+        changes = self.params.model_dump(include={"length_rule", "steps", "guidance", "temperature"}, exclude_none=True)
+        with _told():
+            speech = self._metis.generate([self._job(request)], **changes)[0]
+        return Audio(speech.samples, speech.rate)
+
+    def _job(self, request: Request) -> Job:
+        from reference_models.jobs import Job
+
+        given: dict[str, Any] = {name: getattr(request, name) for name in self.needs_for(request.task)}
+        reference = given.pop("reference", None)
+        for name in given.keys() & {"prompt", "source"}:
+            given[name] = _speech(given[name])
+        return Job(
+            request.task,
+            **given,
+            language=request.language,
+            seed=request.seed,
+            seconds=None if reference is None else reference.seconds,
+        )
+
+    def _where(self) -> str | None:
+        return self.params.checkpoint or os.environ.get(CHECKPOINTS)
+
+    def _stage1(self) -> Stage1Files:
+        """The variant's files, with the user's own in their place."""
+        from dataclasses import replace
+
+        from reference_models.variants import variant_files
+
+        with _told():
+            files = variant_files(self.params.variant or self.own_variant)
+        own = {"checkpoint": self.params.stage1, "adapter": self.params.adapter, "lora": self.params.lora}
+        changes: dict[str, Any] = {name: Path(path) for name, path in own.items() if path is not None}
+        if self.params.lora is not None:
+            changes |= {"rank": None}  # of the file, whatever it is
+        return replace(files, **changes)
+
+    def parts(self) -> dict[str, str | Path]:
+        """Every weight file that it reads, by its part in the whole: a name in `registry.FILES` or a user's file."""
+        stage1 = self._stage1()
+        names = ["maskgct_s2a_model_1layer", "maskgct_s2a_model_full", "acoustic_codec_decoder"]
+        if any("prompt" in self.needs_for(task) for task in self.tasks):
+            names += ["semantic_codec", "acoustic_codec_encoder"]
+        if self.tasks != {"l2s"} or self.params.prompt:
+            names += ["w2v_bert_2.0", "wav2vec2bert_stats"]
+        if "l2s" in self.tasks:
+            names += ["vis_model"]
+        own = {"stage1": stage1.checkpoint, "adapter": stage1.adapter, "lora": stage1.lora}
+        return {part: file for part, file in own.items() if file is not None} | {name: name for name in names}
+
+    def _files(self) -> dict[str, Path]:
+        """Where `parts` are. Raises MissingPrerequisite naming the first that is not here, and its place."""
+        from reference_models.hub import find
+
+        where, found = self._where(), {}
+        folder = Path(where).expanduser() if where else None
+        for part, file in self.parts().items():
+            with _told():
+                found[part] = find(file, folder) if isinstance(file, str) else file
+            if not found[part].is_file():
+                fix = "put it there, or correct the suite"
+                raise MissingPrerequisite(f"checkpoint not found: {found[part]}", fix=fix)
+        return found
+
+
+@systems.register("metis-tts")
+class MetisTTS(ReferenceSystem):
+    """Metis-TTS: MaskGCT's text-to-semantic model with Metis' decoding."""
+
+    tasks = frozenset({"tts"})
+    needs = frozenset({"text", "prompt", "prompt_text", "reference"})
+    packages = ("espeakng-loader", "inflect")
+    own_variant = "tts"
+
+
+@systems.register("metis-vc")
+class MetisVC(ReferenceSystem):
+    """Metis-VC: the source's semantic features, the prompt's voice."""
+
+    tasks = frozenset({"vc"})
+    needs = frozenset({"source", "prompt"})
+    own_variant = "vc"
+
+
+@systems.register("metis-tse")
+class MetisTSE(ReferenceSystem):
+    """Metis-TSE: the enrolled speaker out of a mixture."""
+
+    tasks = frozenset({"tse"})
+    needs = frozenset({"source", "prompt", "text"})
+    own_variant = "tse"
+
+
+@systems.register("metis-se")
+class MetisSE(ReferenceSystem):
+    """Metis-SE: speech without its noise. No prompt: the voice comes from the semantic tokens alone."""
+
+    tasks = frozenset({"se"})
+    needs = frozenset({"source", "text"})
+    own_variant = "se"
+
+
+@systems.register("metis-l2s")
+class MetisL2S(ReferenceSystem):
+    """Metis-L2S: what lips say, in the prompt's voice or, without one, in any."""
+
+    tasks = frozenset({"l2s"})
+    needs = frozenset({"video", "prompt"})
+    packages = ("av",)
+    extra = "lips"
+    own_variant = "l2s"
+
+
+@systems.register("metis-omni")
+class MetisOmni(ReferenceSystem):
+    """Metis-Omni: one model for TTS, VC, TSE and SE, the latter two with or without the text."""
+
+    tasks = ALL_TASKS - {"l2s"}
+    needs = frozenset({"text", "prompt", "prompt_text", "source", "reference"})
+    packages = ("espeakng-loader", "inflect")
+    own_variant = "omni"
+
+
+def _speech(audio: Audio | None) -> Speech | None:
+    from reference_models.speech import Speech
+
+    return None if audio is None else Speech(audio.samples, audio.rate)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: str, size: int, changed: int) -> str:
+    """Of gigabytes that several systems of one run share: read once a process."""
+    del size, changed  # part of the cache's key
+    return sha256_file(Path(path))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Errors of the reference models in the harness' words."""
+    from reference_models import errors
+
+    try:
+        yield
+    except errors.InputError as error:
+        raise ItemError(error.message, fix=error.fix) from error
+    except errors.MissingPackage as error:
+        raise MissingPrerequisite(error.message, fix=install_command(error.extra)) from error
+    except errors.MissingCheckpoint as error:
+        raise MissingPrerequisite(error.message, fix=error.fix) from error
+    except errors.MetisError as error:
+        raise SuiteError(error.message, fix=error.fix) from error

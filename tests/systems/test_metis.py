@@ -1,0 +1,122 @@
+"""The reference models as systems: what they need, what identifies them, and what happens without good weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from metis_bench.audio import Audio
+from metis_bench.config import CHECKPOINTS, load_config
+from metis_bench.errors import ItemError, MissingPrerequisite, SuiteError
+from metis_bench.suite.load import load_suite, presets, system_names
+from metis_bench.systems.base import Request, fingerprint, systems
+from metis_bench.systems.metis import MetisOmni, MetisParams, MetisSE, MetisTTS, MetisVC, ReferenceSystem
+from reference_models.random_weights import write_random
+
+SE_FILES = [
+    "metis_se_full",
+    "maskgct_s2a_model_1layer",
+    "maskgct_s2a_model_full",
+    "acoustic_codec_decoder",
+    "w2v_bert_2.0",
+    "wav2vec2bert_stats",
+]
+
+
+@pytest.fixture(autouse=True)
+def no_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(CHECKPOINTS, raising=False)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All that speech enhancement reads, tiny, in the release's layout."""
+    folder = tmp_path_factory.mktemp("weights")
+    write_random(folder, "tiny", names=SE_FILES)
+    return folder
+
+
+def request(seed: int = 0, **fields: object) -> Request:
+    source = Audio(np.random.default_rng(1).normal(0, 0.05, 16_000).astype(np.float32), 16_000)
+    return Request(id="a", task="se", language="en", seed=seed, source=fields.get("source", source))  # type: ignore[arg-type]
+
+
+def test_every_task_has_a_reference_system_and_the_releases_variants_are_presets() -> None:
+    reference = {n for n in systems.names() if issubclass(systems.get(n), ReferenceSystem)}
+    assert reference == {"metis-tts", "metis-vc", "metis-tse", "metis-se", "metis-l2s", "metis-omni"}
+    assert {"metis-vc-lora16", "metis-tse-lora32", "metis-se-lora32"} <= set(presets())
+    for name in presets():
+        type_name, params = system_names()[name]
+        assert type_name in reference
+        cls = systems.get(type_name)
+        assert cls(cls.params_type.model_validate(params)).parts()
+
+
+def test_a_preset_is_a_system_of_any_suite() -> None:
+    suite = load_suite("se", "paper", only_systems=["metis-se-lora32", "noisy"])
+    spec = suite.systems[0]
+    assert (spec.name, spec.type, spec.params.variant) == ("metis-se-lora32", "metis-se", "se-lora-32")  # type: ignore[attr-defined]
+    changed = load_suite("se", "paper", overrides=["systems.metis-se-lora32.dtype=bfloat16"])
+    (spec,) = [s for s in changed.systems if s.name == "metis-se-lora32"]
+    assert spec.params.model_dump(include={"variant", "dtype"}) == {"variant": "se-lora-32", "dtype": "bfloat16"}
+
+
+def test_parameters_decide_what_is_read() -> None:
+    assert MetisTTS(MetisParams()).needs_for("tts") == {"text", "prompt", "prompt_text"}
+    assert "reference" in MetisTTS(MetisParams(duration="ground-truth")).needs_for("tts")
+    assert MetisOmni(MetisParams()).needs_for("se") == {"source"}
+    assert MetisOmni(MetisParams(guided_by_text=True)).needs_for("se") == {"source", "text"}
+    assert "semantic_codec" in MetisVC(MetisParams()).parts() and "semantic_codec" not in MetisSE(MetisParams()).parts()
+
+
+def test_missing_weights_are_a_prerequisite_with_file_and_place(tmp_path: Path) -> None:
+    with pytest.raises(MissingPrerequisite, match="metis_se_full") as caught:
+        MetisSE(MetisParams(checkpoint=str(tmp_path))).check()
+    assert f"{tmp_path}/metis_se/metis_se.safetensors" in str(caught.value)
+    with pytest.raises(MissingPrerequisite, match="checkpoint not found"):
+        MetisSE(MetisParams(checkpoint=str(tmp_path), stage1="mine.safetensors")).check()
+    with pytest.raises(SuiteError, match="no stage 1 named 'so'"):
+        MetisSE(MetisParams(variant="so")).check()
+
+
+def test_the_configs_folder_is_found(tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CHECKPOINTS, "")  # restored afterwards
+    (tmp_path / "c.yaml").write_text(f"checkpoints: '{weights}'\n")
+    load_config(str(tmp_path / "c.yaml"))
+    MetisSE(MetisParams()).check()
+
+
+def test_content_identifies_a_system_and_paths_do_not(weights: Path, tmp_path: Path) -> None:
+    import shutil
+
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(weights, moved)
+    here, there = (fingerprint(MetisSE(MetisParams(checkpoint=str(f)))) for f in (weights, moved))
+    assert here == there
+    write_random(moved, "tiny", names=["maskgct_s2a_model_full"], seed=5)
+    assert fingerprint(MetisSE(MetisParams(checkpoint=str(moved)))) != here
+    assert fingerprint(MetisSE(MetisParams(checkpoint="random-tiny"))) != here
+
+
+def test_weights_from_files_speak_and_seeds_matter(weights: Path) -> None:
+    system = MetisSE(MetisParams(checkpoint=str(weights), steps=2))
+    system.setup()
+    first, again, other = (system.generate(request(seed)) for seed in (1, 1, 2))
+    assert first.rate == 24_000 and abs(first.seconds - 1.0) < 0.05
+    assert np.array_equal(first.samples, again.samples) and not np.array_equal(first.samples, other.samples)
+
+
+def test_damaged_weights_and_unusable_inputs_are_told(weights: Path, tmp_path: Path) -> None:
+    import shutil
+
+    bad = tmp_path / "bad"
+    shutil.copytree(weights, bad)
+    (bad / "metis_se" / "metis_se.safetensors").write_bytes(b"\0" * 100)
+    with pytest.raises(SuiteError, match=r"metis_se\.safetensors"):
+        MetisSE(MetisParams(checkpoint=str(bad))).setup()
+    system = MetisSE(MetisParams(checkpoint="random-tiny"))
+    system.setup()
+    with pytest.raises(ItemError, match="at least 560"):
+        system.generate(request(source=Audio(np.zeros(200, np.float32), 16_000)))
