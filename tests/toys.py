@@ -187,6 +187,19 @@ class ToyOmni(System):
         return Audio(request.source.samples * np.float32(0.1 * len(request.text or "") + 1), RATE)
 
 
+@systems.register("toy-timer")
+class ToyTimer(_Toy):
+    """A tone as long as the reference, of which it knows nothing else."""
+
+    kind = "classical"
+    needs = frozenset({"duration"})
+
+    def generate(self, request: Request) -> Audio:
+        assert request.duration is not None
+        assert request.reference is None and request.source is None
+        return Audio(tone(1, request.duration), 16_000)
+
+
 @systems.register("toy-nosy")
 class ToyNosy(_Toy):
     """Wants to see more than its class says."""

@@ -15,6 +15,7 @@ from metis_bench.registry import Registry
 
 Task: TypeAlias = Literal["tts", "vc", "tse", "se", "l2s"]
 Field: TypeAlias = Literal["text", "prompt", "prompt_text", "source", "reference", "video"]
+Need: TypeAlias = Literal[Field, "duration"]  # of the reference, in seconds: all that ranked systems may know of it
 ALL_TASKS: frozenset[Task] = frozenset(get_args(Task))
 
 

@@ -47,6 +47,7 @@ class Job:
     seed: int
     texts: Mapping[str, str | None]
     files: Mapping[str, tuple[str, str]]  # field -> (path, sha256)
+    duration: float | None  # seconds of the reference, for systems that need it
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ class GenerateHandler:
             prompt=inputs.get("prompt"),
             source=inputs.get("source"),
             reference=inputs.get("reference"),
+            duration=job.duration,
             video=None if video is None else unchanged(Path(video[0]), video[1]),
         )
 
@@ -258,6 +260,7 @@ def _job(row: Row, planned: PlannedItem, needs: frozenset[str]) -> Job:
         seed=row.derived_seed,
         texts={n: getattr(item, n) for n in ("text", "prompt_text") if n in needs},
         files={n: (str(ref.path), str(ref.sha256)) for n, ref in files.items()},
+        duration=planned.duration if "duration" in needs else None,
     )
 
 

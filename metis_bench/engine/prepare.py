@@ -126,7 +126,7 @@ def _facts(spec: SystemSpec, identity: str) -> SystemFacts:
     hidden = sorted(frozenset().union(*needs.values()) - cls.needs)
     if hidden:
         raise SuiteError(f"system '{spec.name}' reads {', '.join(hidden)}, which its class does not list in 'needs'")
-    return SystemFacts(identity, needs, cls.deterministic, cls.timed)
+    return SystemFacts(identity, needs, cls.deterministic, cls.timed, system.caveat())
 
 
 def _check_orders(suite: Suite, set_ids: Sequence[str], loaded: set[str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from metis_bench import audio
-from metis_bench.corpora.base import Field, Item, LoadedCorpus, Subset, Task
+from metis_bench.corpora.base import Item, LoadedCorpus, Need, Subset, Task
 from metis_bench.errors import AudioError, CorpusError
 from metis_bench.hashing import JSON, derive_seed, sha256_file, sha256_json
 from metis_bench.suite.schema import Suite
@@ -61,9 +61,15 @@ class PlannedItem:
                 return ref.info.seconds
         return len(self.item.text or "") / CHARACTERS_PER_SECOND
 
+    @property
+    def duration(self) -> float | None:
+        """Seconds of the reference: all that a system that needs `duration` learns of it."""
+        ref = self.files.get("reference")
+        return None if ref is None or ref.info is None else ref.info.seconds
+
     def problem(self, needs: Iterable[str]) -> str | None:
         """Why the fields in `needs` cannot all be had, or None."""
-        for name in sorted(needs):
+        for name in sorted({"reference" if name == "duration" else name for name in needs}):
             ref = self.files.get(name)
             if ref is not None and ref.error is not None:
                 return f"{name}: {ref.error}"
@@ -73,7 +79,11 @@ class PlannedItem:
 
     def content(self, needs: Iterable[str]) -> dict[str, JSON]:
         """What the fields in `needs` hold, by content: the item's part of a key."""
-        return {n: self.files[n].sha256 if n in self.files else getattr(self.item, n) for n in sorted(needs)}
+        return {n: self.files[n].sha256 if n in self.files else self._plain(n) for n in sorted(needs)}
+
+    def _plain(self, name: str) -> JSON:
+        value: JSON = self.duration if name == "duration" else getattr(self.item, name)
+        return value
 
     def to_json(self) -> dict[str, JSON]:
         """For plan.jsonl."""
@@ -143,7 +153,11 @@ class Plan:
         """sha256 of all rows with their keys: equal plans give equal results."""
         return sha256_json([[s.id, s.list_hash] for s in self.sets] + [r.to_json() for r in self.rows])
 
-    def reads(self, system: str) -> dict[str, list[Field]]:
+    def caveats(self) -> list[str]:
+        """What readers must know of systems before they compare."""
+        return [f"{name}: {fact.caveat}" for name, fact in self.facts.items() if fact.caveat]
+
+    def reads(self, system: str) -> dict[str, list[Need]]:
         """What a system is given of an item, by task of the sets."""
         needs = self.facts[system].needs
         return {s.task: sorted(needs[s.task]) for s in self.sets if s.task in needs}
@@ -259,9 +273,10 @@ class SystemFacts:
     """
 
     fingerprint: str
-    needs: Mapping[Task, frozenset[Field]]
+    needs: Mapping[Task, frozenset[Need]]
     deterministic: bool
     timed: bool = True
+    caveat: str | None = None
 
 
 def make_plan(suite: Suite, sets: Sequence[TestSet], facts: Mapping[str, SystemFacts]) -> Plan:
@@ -289,7 +304,8 @@ def _unfit(fact: SystemFacts, test_set: TestSet) -> str | None:
     """Why a system is not applicable to a set, or None."""
     if test_set.task not in fact.needs:
         return f"the system does not do the task '{test_set.task}'"
-    missing = sorted(fact.needs[test_set.task] - test_set.spec.provides)
+    provided = test_set.spec.provides | ({"duration"} if "reference" in test_set.spec.provides else frozenset())
+    missing = sorted(fact.needs[test_set.task] - provided)
     return f"the set has no {', no '.join(missing)}" if missing else None
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import ClassVar, Literal, TypeAlias
 
 from metis_bench.audio import AUDIO_VERSION, Audio
-from metis_bench.corpora.base import Field, Params, Task
+from metis_bench.corpora.base import Need, Params, Task
 from metis_bench.errors import MissingPrerequisite, missing_extra
 from metis_bench.hashing import JSON, sha256_json, sha256_path
 from metis_bench.registry import Registry
@@ -33,6 +33,7 @@ class Request:
     prompt: Audio | None = None
     source: Audio | None = None
     reference: Audio | None = None  # only bounds and oracles may need it
+    duration: float | None = None  # seconds of the reference: all that a ranked system may know of it
     video: Path | None = None  # a file, of the content the plan hashed; decoding it is the system's affair
 
 
@@ -51,7 +52,7 @@ class System(ABC):
 
     kind: ClassVar[Kind]
     tasks: ClassVar[frozenset[Task]]
-    needs: ClassVar[frozenset[Field]]
+    needs: ClassVar[frozenset[Need]]
     deterministic: ClassVar[bool] = True
     packages: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = "embedded"
@@ -64,7 +65,7 @@ class System(ABC):
     def __init__(self, params: Params) -> None:
         self.params = params
 
-    def needs_for(self, task: Task) -> frozenset[Field]:
+    def needs_for(self, task: Task) -> frozenset[Need]:
         """The fields it reads for `task`, all of them among `needs`: override where task or parameters decide.
 
         An item set that does not provide them makes the system not applicable; an item without them is a failed row.
@@ -83,6 +84,10 @@ class System(ABC):
 
     def identity(self) -> JSON:
         """What else decides its output, such as the sha256 of its checkpoints. Enters the fingerprint."""
+        return None
+
+    def caveat(self) -> str | None:
+        """What a reader must know before comparing its numbers; a warning beside every table."""
         return None
 
     def setup(self) -> None:  # noqa: B027 - optional hook

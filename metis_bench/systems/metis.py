@@ -17,7 +17,7 @@ from pydantic import Field as Limit
 
 from metis_bench.audio import Audio
 from metis_bench.config import CHECKPOINTS
-from metis_bench.corpora.base import ALL_TASKS, Field, Params, Task
+from metis_bench.corpora.base import ALL_TASKS, Need, Params, Task
 from metis_bench.errors import ItemError, MissingPrerequisite, SuiteError, install_command
 from metis_bench.hashing import JSON, sha256_file
 from metis_bench.systems.base import Request, System, systems
@@ -73,18 +73,18 @@ class ReferenceSystem(System):
     params: MetisParams
     own_variant: str
 
-    def needs_for(self, task: Task) -> frozenset[Field]:
+    def needs_for(self, task: Task) -> frozenset[Need]:
         """What the task is, with the parameters' additions."""
-        needs: dict[Task, set[Field]] = {
+        needs: dict[Task, set[Need]] = {
             "tts": {"text", "prompt", "prompt_text"},
             "vc": {"source", "prompt"},
             "tse": {"source", "prompt"},
             "se": {"source"},
             "l2s": {"video", "prompt"} if self.params.prompt else {"video"},
         }
-        extra: set[Field] = set()
+        extra: set[Need] = set()
         if task == "tts" and self.params.duration == "ground-truth":
-            extra |= {"reference"}
+            extra |= {"duration"}
         if task in ("tse", "se") and self.params.guided_by_text:
             extra |= {"text"}
         return frozenset(needs[task] | extra)
@@ -100,6 +100,14 @@ class ReferenceSystem(System):
         if self.params.checkpoint in RANDOM:
             return self.params.checkpoint
         return {part: _sha256(str(path), *_stamp(path)) for part, path in sorted(self._files().items())}
+
+    def caveat(self) -> str | None:
+        """Random weights speak noise."""
+        return (
+            f"{self.params.checkpoint} weights, untrained: it speaks noise"
+            if self.params.checkpoint in RANDOM
+            else None
+        )
 
     def setup(self) -> None:
         """Open the weights of stage 1 (the other parts follow when first used)."""
@@ -125,7 +133,7 @@ class ReferenceSystem(System):
         from reference_models.jobs import Job
 
         given: dict[str, Any] = {name: getattr(request, name) for name in self.needs_for(request.task)}
-        reference = given.pop("reference", None)
+        seconds = given.pop("duration", None)
         for name in given.keys() & {"prompt", "source"}:
             given[name] = _speech(given[name])
         return Job(
@@ -133,7 +141,7 @@ class ReferenceSystem(System):
             **given,
             language=request.language,
             seed=request.seed,
-            seconds=None if reference is None else reference.seconds,
+            seconds=seconds,
         )
 
     def _where(self) -> str | None:
@@ -186,7 +194,7 @@ class MetisTTS(ReferenceSystem):
     """Metis-TTS: MaskGCT's text-to-semantic model with Metis' decoding."""
 
     tasks = frozenset({"tts"})
-    needs = frozenset({"text", "prompt", "prompt_text", "reference"})
+    needs = frozenset({"text", "prompt", "prompt_text", "duration"})
     packages = ("espeakng-loader", "inflect")
     own_variant = "tts"
 
@@ -234,7 +242,7 @@ class MetisOmni(ReferenceSystem):
     """Metis-Omni: one model for TTS, VC, TSE and SE, the latter two with or without the text."""
 
     tasks = ALL_TASKS - {"l2s"}
-    needs = frozenset({"text", "prompt", "prompt_text", "source", "reference"})
+    needs = frozenset({"text", "prompt", "prompt_text", "source", "duration"})
     packages = ("espeakng-loader", "inflect")
     own_variant = "omni"
 

@@ -6,7 +6,7 @@ import typing
 
 import pytest
 
-from metis_bench.corpora.base import Field, Task, corpora
+from metis_bench.corpora.base import Need, Task, corpora
 from metis_bench.systems.base import RANKED, Kind, systems
 
 SYSTEMS = [n for n in systems.names() if not n.startswith("toy")]
@@ -19,7 +19,7 @@ def test_system(name: str) -> None:
     assert cls.kind in typing.get_args(Kind)
     assert cls.tasks
     assert cls.tasks <= set(typing.get_args(Task))
-    assert cls.needs <= set(typing.get_args(Field))
+    assert cls.needs <= set(typing.get_args(Need))
     assert cls.__doc__
     if cls.kind in RANKED:
         assert "reference" not in cls.needs, "what is ranked never sees the reference"

@@ -39,6 +39,7 @@ def run(
     assert done.code == 0, done.err
     cell = done.json["results"]["cells"][0]
     assert (cell["n"], cell["N"]) == (1, 1)
+    assert any(system in w and "untrained" in w for w in done.json["results"]["warnings"])
     (made,) = (folder / "home" / "store" / "audio").rglob("*.wav")
     before = made.stat().st_mtime_ns
     assert not again or (metis_bench(*args).code == 0 and made.stat().st_mtime_ns == before)

@@ -173,3 +173,13 @@ def test_a_video_that_changes_while_it_runs_is_refused(videos: Path) -> None:
     path.unlink()
     with pytest.raises(ItemError, match="cannot read the video file"):
         unchanged(path, sha256)
+
+
+def test_a_system_may_know_the_references_duration_and_nothing_more(go: Go) -> None:
+    """Planned where a reference exists, keyed by its seconds, handed over as a number."""
+    result = go(corpora={"noisy": {"corpus": "toy", "count": 3}}, systems=["toy-timer"], metrics=["toy-level"])
+    assert result.exit_code == 0
+    assert cells(result)["noisy", "toy-timer"]["n"] == 3
+    assert result.results["systems"][0]["reads"] == {"se": ["duration"]}
+    made = [line["audio"]["seconds"] for line in read_lines(result.folder / "generations.jsonl")]
+    assert made == [0.25] * 3

@@ -65,7 +65,7 @@ def test_a_preset_is_a_system_of_any_suite() -> None:
 
 def test_parameters_decide_what_is_read() -> None:
     assert MetisTTS(MetisParams()).needs_for("tts") == {"text", "prompt", "prompt_text"}
-    assert "reference" in MetisTTS(MetisParams(duration="ground-truth")).needs_for("tts")
+    assert "duration" in MetisTTS(MetisParams(duration="ground-truth")).needs_for("tts")
     assert MetisOmni(MetisParams()).needs_for("se") == {"source"}
     assert MetisOmni(MetisParams(guided_by_text=True)).needs_for("se") == {"source", "text"}
     assert "semantic_codec" in MetisVC(MetisParams()).parts() and "semantic_codec" not in MetisSE(MetisParams()).parts()
