@@ -43,8 +43,9 @@ def _tracing(teacher: Trace | None) -> Iterator[Trace]:
             return logits_at(tokens, mask, step)
 
         made = decode(at, *how)
-        trace.made.append(made if teacher is None else teacher.made[len(trace.made)])
-        return trace.made[-1]
+        made = made if teacher is None else teacher.made[len(trace.made)]
+        trace.made.append(made)
+        return made
 
     def recorded(*given: Any) -> tuple[Tensor, Tensor]:
         tokens, probability = draw(*given)

@@ -23,7 +23,7 @@ class Count:
 
 @contextmanager
 def counting(*models: nn.Module) -> Iterator[Count]:
-    """Count within the block. Left out: norms, activations, softmax, embeddings and (vocoder) depthwise convolutions."""
+    """Count within the block. Left out: norms, activations, softmax, embeddings, convolutions of the vocoder."""
     count = Count()
 
     def linear(layer: nn.Module, _: Any, y: Tensor) -> None:

@@ -10,10 +10,12 @@ with its own noise, in alternating order, and medians are printed. The official 
 of a batch one by one, as the release does.
 
 calls: of a transformer. passes: of one sequence (a guided step takes two: two calls in the official mode, one in the
-default mode). TFLOP/s: linear layers and attention, over the whole time. of peak: of a large matrix product in that
-precision, measured here. GB: most memory so far (CPU: of the process; CUDA: in that row), all models included.
-tokens: whether all acoustic codes are the official ones (fp32), or the share of tokens drawn as fp32 draws them, given
-the same partly masked tokens and noise at every step (`_agreement.py`).
+default mode). TFLOP: of linear layers and attention (the last block of the default mode computes less); TFLOP/s: over
+the whole time. of peak: of a large matrix product in that precision, measured here. GB: most memory so far (CPU: of the
+process; CUDA: in that row), all models included. speed-up: over the official mode; by CPU: the same in CPU seconds of
+all threads, which other jobs on the machine disturb less. tokens: whether all acoustic codes are the official ones
+(fp32), or the share of tokens that are drawn as fp32 draws them, given the same partly masked tokens and the same noise
+at every step (`_agreement.py`).
 """
 
 from __future__ import annotations
@@ -105,7 +107,7 @@ class Watch:
     """Seconds spent in each stage since `start`."""
 
     def __init__(self, device: torch.device) -> None:
-        self.device, self.spent, self.begun = device, dict.fromkeys(STAGES, 0.0), 0.0
+        self.device, self.spent, self.begun, self.cpu = device, dict.fromkeys(STAGES, 0.0), 0.0, 0.0
 
     def now(self) -> float:
         """When all that was asked of the device so far is done."""
@@ -117,11 +119,11 @@ class Watch:
         """Begin anew."""
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-        self.spent, self.begun = dict.fromkeys(STAGES, 0.0), self.now()
+        self.spent, self.begun, self.cpu = dict.fromkeys(STAGES, 0.0), self.now(), time.process_time()
 
     def stop(self) -> dict[str, float]:
-        """Seconds of each stage and in all."""
-        return {**self.spent, "total": self.now() - self.begun}
+        """Seconds of each stage and in all, and CPU seconds."""
+        return {**self.spent, "total": self.now() - self.begun, "cpu": time.process_time() - self.cpu}
 
     @contextmanager
     def on(self, every: Iterable[Parts]) -> Iterator[None]:
@@ -129,7 +131,8 @@ class Watch:
         with ExitStack() as stack:
             for parts in {id(p): p for p in every}.values():
                 for stage, model in zip(STAGES, (parts.stage1, parts.first, parts.fine), strict=False):
-                    stack.enter_context(patch.object(model, "generate", self._timed(stage, model.generate)))
+                    timed = self._timed(stage, model.generate)  # type: ignore[arg-type]
+                    stack.enter_context(patch.object(model, "generate", timed))
             decoder = parts.decoder  # the same for all
             stack.enter_context(patch.object(decoder, "decode", self._timed(STAGES[-1], decoder.decode)))
             yield
@@ -208,6 +211,7 @@ def row(entry: Entry, official: Entry, batch: Sequence[Prepared], peak: float) -
         "of peak": entry.count.flops / total / peak,
         "GB": entry.memory / 1e9,
         "speed-up": official.median("total") / total,
+        "by CPU": official.median("cpu") / entry.median("cpu"),
         "tokens": verdict,
     }
 
@@ -221,7 +225,7 @@ def exact_default(official: Entry) -> Observed:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     """Markdown."""
-    digits = {"RTF": 3, "TFLOP": 3, "TFLOP/s": 3, "of peak": 2, "GB": 2, "speed-up": 2}
+    digits = {"RTF": 3, "TFLOP": 3, "TFLOP/s": 3, "of peak": 2, "GB": 2, "speed-up": 2, "by CPU": 2}
     cells = [
         [f"{v:.{digits.get(k, 0)}f}" if isinstance(v, float) else str(v) for k, v in line.items()] for line in rows
     ]

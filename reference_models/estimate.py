@@ -58,9 +58,9 @@ def guide(
 class BetterEstimate:
     """Default mode: padding changes nothing, and nothing is computed twice.
 
-    Gains, rotations and masks are made once; the last block ends for target tokens only; the two passes of guidance are
-    one pass over two spans; samples without context (no prompt, no phones), for which the two would be equal, are not guided, and when no sample has context
-    the second pass is not made at all (SE: half of S2A's passes).
+    Gains, rotations and masks are made once; the last block ends for target tokens only; the two passes of guidance
+    are one pass over two spans; samples without context (no prompt, no phones), for which the two would be equal, are
+    not guided, and when no sample has context the second pass is not made at all (SE: half of the full S2A's passes).
     """
 
     def __init__(

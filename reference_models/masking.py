@@ -71,7 +71,7 @@ def largest(x: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
     Found among the k groups with the largest maxima, which must hold them: a third of the time of `topk` on a CPU.
     """
-    groups = x.unflatten(-1, (GROUP, -1)) if x.shape[-1] % GROUP == 0 else x[..., None, :]  # (..., G, V / G)
+    groups = torch.unflatten(x, -1, (GROUP, -1)) if x.shape[-1] % GROUP == 0 else x[..., None, :]  # (..., G, V / G)
     stride = groups.shape[-1]
     if k >= stride:
         return x.topk(k, sorted=False)

@@ -31,9 +31,9 @@ class Span:
 class Layout:
     """Where tokens stand and who sees whom: made once, used by every layer of every pass.
 
-    cos, sin: (B or 1, 1, N, D) rotations, the sign of the rotated half in sin; spans: independent sequences that share
-    one pass (guidance has two); unread: how many tokens at the start nobody reads the result of. The last block computes
-    no queries for them.
+    cos, sin: (B or 1, 1, N, D) rotations; sin is negative where `rotate` adds a negative half
+    spans:    independent sequences that share one pass (guidance has two)
+    unread:   so many tokens come first of which the result is not needed: the last block ends without them
     """
 
     cos: Tensor

@@ -211,14 +211,14 @@ def generate(suite: Suite, plan: Plan, store: Store, config: Config, progress: P
         cls = systems.get(spec.type)
         gpus = config.gpus() if cls.uses_gpu else ()
         init = WorkerInit(config.plugins, spec.type, spec.params.model_dump(), str(store.root), conditions)
-        workers = min(config.workers, len(jobs))
+        crowd = workers_for(cls, config)
         progress(spec.name, 0, len(jobs))
         with LocalExecutor(
             "metis_bench.engine.generate:GenerateHandler",
             init,
-            workers,
+            min(crowd, len(jobs)),
             timeout_s=config.timeout_s,
-            threads=max(1, cpu_count() // (len(gpus) or config.workers)),
+            threads=max(1, cpu_count() // crowd),
             gpus=gpus[: len(jobs)],
         ) as pool:
             for done, (task, _, result) in enumerate(pool.run([Task(j) for j in jobs]), start=1):
@@ -230,6 +230,11 @@ def generate(suite: Suite, plan: Plan, store: Store, config: Config, progress: P
                 elif "reason" in result:
                     failures[task.payload.key] = result["reason"]
     return failures
+
+
+def workers_for(cls: type[System], config: Config) -> int:
+    """One a GPU for what uses one, or, without a GPU, one with all cores (big weights). Others: as configured."""
+    return (len(config.gpus()) or 1) if cls.uses_gpu else config.workers
 
 
 def pending(spec: SystemSpec, plan: Plan, store: Store) -> list[Job]:

@@ -47,6 +47,7 @@ class System(ABC):
     extra:         the metis-bench extra that installs them
     file_params:   parameters that are paths: their content, not their name, enters the fingerprint
     place_params:  parameters that only say where files lie: `identity` tells their content instead
+    uses_gpu:      one worker a GPU; without one, a single worker with all cores
     timed:         its time and memory are worth reporting (not those of reading a file that is there already)
     """
 

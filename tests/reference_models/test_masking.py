@@ -16,6 +16,7 @@ from reference_models.masking import (
     decode,
     draw,
     hide,
+    largest,
     mask_ratio,
     masked_counts,
     masked_cross_entropy,
@@ -148,3 +149,13 @@ def test_the_releases_generator_gives_the_releases_order_of_draws() -> None:
     draws = torch.bernoulli(torch.sin(t * math.pi / 2)[:, None].expand(2, 30))
     assert torch.equal(made.t, t) and torch.equal(made.prompt, prompt) and torch.equal(made.mask, hide(draws, prompt))
     assert TorchNoise(torch.Generator()).fork(1) is not None
+
+
+@pytest.mark.parametrize(("vocabulary", "k"), [(8192, 164), (1024, 21), (256, 6), (64, 8), (64, 64), (100, 3), (7, 2)])
+def test_the_largest_are_those_of_a_sort(vocabulary: int, k: int) -> None:
+    x = torch.randn(2, 3, vocabulary, generator=torch.Generator().manual_seed(k))
+    values, ids = largest(x, k)
+    by_value = values.sort(-1, descending=True)
+    want = x.sort(-1, descending=True)
+    assert torch.equal(by_value.values, want.values[..., :k])
+    assert torch.equal(ids.gather(-1, by_value.indices), want.indices[..., :k])
