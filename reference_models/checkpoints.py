@@ -29,6 +29,7 @@ from reference_models.random_weights import RandomWeights
 from reference_models.registry import FILES
 from reference_models.sizes import Size, config_beside, with_attention
 from reference_models.stage1 import Stage1
+from reference_models.text.mandarin_resources import SOURCES
 from reference_models.variants import Stage1Files, variant_files
 
 M = TypeVar("M", bound=nn.Module)
@@ -61,6 +62,9 @@ class Source(Protocol):
 
     def visual(self) -> VisualEncoder:
         """The lip encoder."""
+
+    def mandarin(self) -> Path | None:
+        """The folder with the release's Chinese lexicon and polyphone model, if it is here."""
 
 
 def open_source(
@@ -159,6 +163,11 @@ class Checkpoints:
             model = VisualEncoder(config_beside(path, config))
         load_into(model, encoder_weights(load_tensors(path, dtype=torch.float32, device=self.device)), path)
         return model.eval()
+
+    def mandarin(self) -> Path | None:
+        """`<folder>/models/tts/maskgct/g2p/sources`, as in the Amphion repository."""
+        sources = None if self.folder is None else self.folder / SOURCES
+        return sources if sources is not None and sources.is_dir() else None
 
     def _path(self, file: str | Path) -> Path:
         return find(file, self.folder) if isinstance(file, str) else file

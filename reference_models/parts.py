@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from pathlib import Path
 
 from reference_models.acoustic import S2A
 from reference_models.checkpoints import Source
@@ -11,6 +12,9 @@ from reference_models.codecs.semantic import SemanticCodec
 from reference_models.features import SemanticFeatures
 from reference_models.lips.visual import VisualEncoder
 from reference_models.stage1 import Stage1
+from reference_models.text.mandarin import Mandarin
+from reference_models.text.mandarin_resources import LEXICON_FILE, MODEL_FOLDER, PolyphoneModel, load_lexicon
+from reference_models.text.tokenizer import Mode
 from reference_models.variants import Stage1Files
 
 
@@ -19,6 +23,8 @@ class Parts:
 
     def __init__(self, source: Source, variant: str | Stage1Files) -> None:
         self.source, self.variant = source, variant
+        self._sources = source.mandarin()
+        self._mandarin: dict[Mode, Mandarin] = {}
 
     @cached_property
     def stage1(self) -> Stage1:
@@ -54,6 +60,15 @@ class Parts:
     def decoder(self) -> AcousticDecoder:
         """Quantiser and vocoder."""
         return self.source.acoustic_decoder()
+
+    def pronouncer(self, text: str, mode: Mode) -> Mandarin | None:
+        """For Chinese text, where the release's resources are here: what reads it; None: the text front end's own."""
+        if self._sources is None or not any("\u4e00" <= character <= "\u9fa5" for character in text):
+            return None
+        if mode not in self._mandarin:
+            model = PolyphoneModel(self._sources / Path(MODEL_FOLDER).name, mode)
+            self._mandarin[mode] = Mandarin(load_lexicon(self._sources / Path(LEXICON_FILE).name), model, mode)
+        return self._mandarin[mode]
 
     @cached_property
     def visual(self) -> VisualEncoder:

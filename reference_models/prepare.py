@@ -49,13 +49,13 @@ def prepare(job: Job, parts: Parts, settings: Settings, official: bool = False) 
     prompt, codes = _prompt(job.prompt, parts, official)
     phones, frames, condition = None, 0, None
     if job.task == "tts":
-        ids, prompt_ids = _phones(job, official)
+        ids, prompt_ids = _phones(job, parts, official)
         phones, frames = prompt_ids + ids, _duration(job, len(prompt), len(ids), len(prompt_ids), settings)
     else:
         condition = _condition(job, parts, len(prompt))
         frames = len(condition) - len(prompt)
         if job.text is not None and parts.stage1.config.phones:  # text-guided TSE, SE, ... (Omni)
-            ids, prompt_ids = _phones(job, official)
+            ids, prompt_ids = _phones(job, parts, official)
             phones = prompt_ids + ids
     if len(prompt) + frames > MAX_SECONDS * SEMANTIC_RATE:
         raise InputError(
@@ -86,13 +86,17 @@ def _prompt(speech: Speech | None, parts: Parts, official: bool) -> tuple[Tensor
     return semantic, codes if official else codes[: len(semantic)]
 
 
-def _phones(job: Job, official: bool) -> tuple[list[int], list[int]]:
+def _phones(job: Job, parts: Parts, official: bool) -> tuple[list[int], list[int]]:
     """Ids of the text, and of the prompt's text (none without one)."""
     mode: Mode = "official" if official else "fixed"
-    text = phonemize(job.text or "", job.language, mode).ids
+
+    def ids(text: str, language: str) -> list[int]:
+        return list(phonemize(text, language, mode, mandarin=parts.pronouncer(text, mode)).ids)
+
+    text = ids(job.text or "", job.language)
     if job.prompt_text is None or job.prompt is None:
-        return list(text), []
-    return list(text), list(phonemize(job.prompt_text, job.prompt_language or job.language, mode).ids)
+        return text, []
+    return text, ids(job.prompt_text, job.prompt_language or job.language)
 
 
 def _duration(job: Job, prompt_frames: int, phones: int, prompt_phones: int, settings: Settings) -> int:

@@ -80,6 +80,10 @@ class RandomWeights:
         """The lip encoder."""
         return self._of_file("vis_model", VisualEncoder)
 
+    def mandarin(self) -> None:
+        """No resources: the fallback."""
+        return
+
     def _s2a(self, name: str) -> S2A:
         return self._of_file(name, lambda config: S2A(with_attention(config, self.attention)), self.dtype)
 

@@ -19,7 +19,7 @@ from metis_bench.audio import Audio
 from metis_bench.config import CHECKPOINTS
 from metis_bench.corpora.base import ALL_TASKS, Need, Params, Task
 from metis_bench.errors import ItemError, MissingPrerequisite, SuiteError, install_command
-from metis_bench.hashing import JSON, sha256_file
+from metis_bench.hashing import JSON, sha256_file, sha256_path
 from metis_bench.systems.base import Request, System, systems
 
 if TYPE_CHECKING:
@@ -97,9 +97,15 @@ class ReferenceSystem(System):
 
     def identity(self) -> JSON:
         """The content of every file it reads, by its part in the whole."""
+        from reference_models.text.mandarin_resources import SOURCES
+
         if self.params.checkpoint in RANDOM:
             return self.params.checkpoint
-        return {part: _sha256(str(path), *_stamp(path)) for part, path in sorted(self._files().items())}
+        known: dict[str, JSON] = {p: _sha256(str(f), *_stamp(f)) for p, f in sorted(self._files().items())}
+        sources = Path(self._where() or "").expanduser() / SOURCES  # its presence changes how Chinese is read
+        if "text" in self.needs and self._where() is not None and sources.is_dir():
+            known["mandarin"] = sha256_path(sources)
+        return known
 
     def caveat(self) -> str | None:
         """Random weights speak noise."""

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from reference_models.errors import CheckpointError, InputError, MissingCheckpoint
-from reference_models.text.mandarin_resources import PolyphoneModel, load_lexicon
+from reference_models.text.mandarin import Mandarin
+from reference_models.text.mandarin_resources import LEXICON_FILE, MODEL_FOLDER, PolyphoneModel, load_lexicon
 from tests.reference_models.text.onnx_bytes import lookup_model
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "好", "长", "人"]
@@ -19,6 +20,10 @@ SCORES = [[0.0] * 4, [0, 0, 0, 1], [9, 9, 9, 9], [0, 2, 3, 0], [0, 0, 1, 5], [1,
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    return write_model(tmp_path)
+
+
+def write_model(tmp_path: Path) -> Path:
     pytest.importorskip("onnxruntime")
     (tmp_path / "poly_bert_model.onnx").write_bytes(lookup_model(SCORES))
     (tmp_path / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n", encoding="utf-8")
@@ -119,3 +124,20 @@ def test_a_missing_lexicon_is_named_with_its_place(tmp_path: Path) -> None:
     assert str(tmp_path) in str(caught.value)
     assert caught.value.fix is not None
     assert "models/tts/maskgct/g2p/sources/chinese_lexicon.txt" in caught.value.fix
+
+
+def test_the_checkpoint_folder_supplies_both(tmp_path: Path) -> None:
+    """In the layout of the Amphion repository; asked for Chinese text only."""
+    from reference_models.checkpoints import Checkpoints
+    from reference_models.parts import Parts
+
+    pytest.importorskip("jieba")
+    model = tmp_path / MODEL_FOLDER
+    model.mkdir(parents=True)
+    write_model(model)
+    (tmp_path / LEXICON_FILE).write_text("人好\tren2 hao2\n", encoding="utf-8")
+    here, elsewhere = (Parts(Checkpoints(folder), "tts") for folder in (tmp_path, tmp_path / "none"))
+    assert elsewhere.pronouncer("人好", "fixed") is None and here.pronouncer("Hello.", "fixed") is None
+    mine = here.pronouncer("人好", "fixed")
+    assert mine is not None and mine is here.pronouncer("好", "fixed")
+    assert mine.to_phones("人好") != Mandarin().to_phones("人好")  # the lexicon's own tone
