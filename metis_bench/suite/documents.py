@@ -162,11 +162,23 @@ def set_value(doc: Document, assignment: str) -> Document:
     if set(top.data) != {"value"}:
         raise SuiteError("expected one YAML value", where=where)
     out = Document(_replaced(doc.data, keys, top.data["value"], where), dict(doc.places))
-    for depth in range(1, len(keys) + 1):
-        out.places.setdefault(keys[:depth], Place(where, None))
-    out.places = {p: v for p, v in out.places.items() if p[: len(keys)] != keys}
-    out.places[keys] = Place(where, None)
+    path = _path_of(out.data, keys)
+    for depth in range(1, len(path) + 1):
+        out.places.setdefault(path[:depth], Place(where, None))
+    out.places = {p: v for p, v in out.places.items() if p[: len(path)] != path}
+    out.places[path] = Place(where, None)
     return out
+
+
+def _path_of(data: Any, keys: tuple[str, ...]) -> KeyPath:
+    """Where `keys` lead: a name in a list of entries is the entry's index and the name."""
+    path: KeyPath = ()
+    for key in keys:
+        if isinstance(data, list):
+            index = next(i for i, entry in enumerate(data) if isinstance(entry, dict) and key in entry)
+            path, data = (*path, index), data[index]
+        path, data = (*path, key), data[key]
+    return path
 
 
 def _replaced(data: Any, keys: tuple[str, ...], value: Any, where: str) -> Any:

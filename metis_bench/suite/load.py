@@ -267,7 +267,10 @@ def _system(entry: Any, index: int, task: SuiteTask, doc: Document) -> SystemSpe
     name, given, path = _entry(entry, index, "systems", doc)
     raw = given if "system" in given else {**presets().get(name, {}), **given}
     type_name = str(raw.pop("system", name))
-    cls = _registered(systems, type_name, doc, (*path, "system"))
+    if type_name not in systems.names():
+        near = nearest(type_name, system_names())
+        raise doc.error((*path, "system") if "system" in given else path, f"unknown system '{type_name}'{near}")
+    cls = systems.get(type_name)
     if not tasks_of(task) & cls.tasks:
         can = ", ".join(sorted(cls.tasks))
         raise doc.error(path, f"system '{name}' does not do the task '{task}' (it does: {can})")

@@ -191,3 +191,17 @@ def test_an_omni_suite_takes_what_does_any_task(tmp_path: Path) -> None:
 def test_unknown_suite_lists_the_shipped() -> None:
     with pytest.raises(SuiteError, match=r"did you mean 'suites/se\.yaml'"):
         load_suite("suites/see.yaml")
+
+
+def test_set_reaches_into_lists_and_errors_name_the_flag() -> None:
+    suite = load_suite("se", overrides=["systems.metis-se.steps=3", "systems.metis-se.dtype=bfloat16"])
+    (spec,) = [s for s in suite.systems if s.name == "metis-se"]
+    assert spec.params.model_dump(include={"steps", "dtype"}) == {"steps": 3, "dtype": "bfloat16"}
+    for assignment, message in (
+        ("systems.metis-se.stps=3", "unknown key 'stps'; did you mean 'steps'"),
+        ("systems.metsi-se.steps=3", "unknown system 'metsi-se'; did you mean 'metis-se'"),
+        ("systems.metis-se-lora23.steps=3", "did you mean 'metis-se-lora32'"),
+    ):
+        with pytest.raises(SuiteError, match=message) as caught:
+            load_suite("se", overrides=[assignment])
+        assert str(caught.value).startswith(f"--set {assignment}")
