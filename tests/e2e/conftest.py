@@ -44,10 +44,12 @@ def metis_bench(tmp_path: Path) -> Command:
     }
     env.pop("METIS_BENCH_CONFIG", None)
 
-    def run(*args: str, timeout: float = 600) -> Done:
+    def run(*args: str, timeout: float = 600, home: Path | None = None) -> Done:
+        """home: where corpora and store are kept, to share them between tests."""
         command = [sys.executable, "-m", "metis_bench.cli", *args]
+        here = env if home is None else {**env, "METIS_BENCH_HOME": str(home)}
         done = subprocess.run(
-            command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
+            command, cwd=tmp_path, env=here, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
         )
         assert "Traceback" not in done.stderr, done.stderr
         assert "internal error" not in done.stderr, done.stderr

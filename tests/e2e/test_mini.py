@@ -18,12 +18,18 @@ REPO = Path(__file__).resolve().parents[2]
 PACKAGES = ("pocketsphinx", "espeakng_loader", "noisereduce", "pyrnnoise", "pyworld")
 
 
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One store for all: the omni suite makes most of what the others need."""
+    return tmp_path_factory.mktemp("home")
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("suite", [p.name for p in shipped_suites() if p.stem != "l2s"])
-def test_mini_profile(metis_bench: Command, suite: str) -> None:
+def test_mini_profile(metis_bench: Command, suite: str, home: Path) -> None:
     for package in PACKAGES:
         pytest.importorskip(package)
-    done = metis_bench("run", f"suites/{suite}", "--set", "stats.resamples=500", "--json")
+    done = metis_bench("run", f"suites/{suite}", "--set", "stats.resamples=500", "--json", home=home)
     assert done.code == 0, done.err
     results = done.json["results"]
     checks = results["oracle_checks"]
