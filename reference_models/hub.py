@@ -123,23 +123,27 @@ def _missing(file: CheckpointFile, folder: Path | None, why: str = "") -> Missin
 
 
 def _fetch_hub(file: CheckpointFile, folder: Path) -> Path:
+    found = next(filter(None, (_download(file, name, folder) for name in file.names)), None)
+    if found is None:
+        raise _missing(file, folder, f"{file.repo} does not hold it")
+    if file.companion:
+        _download(file, file.companion, folder)  # without it the official sizes hold
+    return found
+
+
+def _download(file: CheckpointFile, name: str, folder: Path) -> Path | None:
+    """`name` of the file's repository; None where it is not in there."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-    root = _root(file, folder)
-    for name in file.names:
-        try:
-            path = hf_hub_download(file.repo, name, local_dir=root)
-            if file.companion:
-                hf_hub_download(file.repo, file.companion, local_dir=root)
-        except LocalEntryNotFoundError as error:  # is an EntryNotFoundError, but means: no connection
-            raise _missing(file, folder, f"the hub cannot be reached ({error})") from error
-        except EntryNotFoundError:
-            continue
-        except OSError as error:  # no access, no repository, no connection, no space: all of the hub's errors are
-            raise _missing(file, folder, f"the download failed: {error}") from error
-        return Path(path)
-    raise _missing(file, folder, f"{file.repo} does not hold it")
+    try:
+        return Path(hf_hub_download(file.repo, name, local_dir=_root(file, folder)))
+    except LocalEntryNotFoundError as error:  # is an EntryNotFoundError, but means: no connection
+        raise _missing(file, folder, f"the hub cannot be reached ({error})") from error
+    except EntryNotFoundError:
+        return None
+    except OSError as error:  # no access, no repository, no connection, no space: all of the hub's errors are
+        raise _missing(file, folder, f"the download failed: {error}") from error
 
 
 def _fetch_url(file: CheckpointFile, folder: Path) -> Path:

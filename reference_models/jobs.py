@@ -26,7 +26,7 @@ class Job:
 
     video:   a file, or (T, D) features of the visual encoder at 25 Hz
     seconds: duration of the speech to generate (tts); without it a rule on the texts decides
-    seed:    everything random follows from it
+    seed:    everything random follows from its lowest 64 bits
     """
 
     task: Task
@@ -39,6 +39,10 @@ class Job:
     video: Path | Tensor | None = None
     seconds: float | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.task not in _NEEDS:
+            raise InputError(f"there is no task '{self.task}'", fix=f"one of {', '.join(_NEEDS)}")
 
 
 _NEEDS: dict[Task, tuple[str, ...]] = {
@@ -57,12 +61,17 @@ def check(job: Job) -> None:
             raise InputError(f"{job.task} needs a {name.replace('_', ' ')}")
     if job.task == "se" and job.prompt is not None:
         raise InputError("se takes no prompt: the release would align it wrongly")
-    spoken = [s.seconds for s in (job.prompt, job.source) if s is not None] + [job.seconds or 0.0]
-    if sum(spoken) > MAX_SECONDS:
-        fix = "cut the prompt (and its text), or split the source"
-        raise InputError(f"{sum(spoken):.1f} s of prompt and target; at most {MAX_SECONDS:.0f} s together", fix=fix)
     if job.seconds is not None and not job.seconds > 0:
         raise InputError(f"a duration of {job.seconds} s")
+    prompt, source = (speech.seconds if speech else 0.0 for speech in (job.prompt, job.source))
+    check_length(prompt + ((job.seconds or 0.0) if job.task == "tts" else source))
+
+
+def check_length(seconds: float) -> None:
+    """Raise InputError where prompt and target together are too long."""
+    if seconds > MAX_SECONDS:
+        fix = "cut the prompt (and its text), or split the source"
+        raise InputError(f"{seconds:.1f} s of prompt and target; at most {MAX_SECONDS:.0f} s together", fix=fix)
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,11 @@ class Settings:
     rescale: float = 0.75
     keep: float = 1 - 0.98
     length_rule: LengthRule = "phones"
+
+    def __post_init__(self) -> None:
+        for steps in (self.steps, self.first_steps, *self.fine_steps):
+            if not isinstance(steps, int) or steps < 1:
+                raise InputError(f"decoding takes at least one step, and a whole number of them, not {steps}")
 
 
 DEFAULTS: dict[Task, Settings] = {

@@ -120,6 +120,9 @@ def decode(
     most = masked_counts(lengths, steps).amax(1).tolist()
     valid = torch.arange(n, device=device) < torch.tensor(lengths, device=device)[:, None]  # (B, T)
     mask, tokens = valid, torch.zeros(b, n, dtype=torch.int64, device=device)
+    rank = torch.full((n,), -math.inf, device=device)
+    for place, position in enumerate(order or ()):
+        rank[position] = -place
     for i, t in enumerate(times(steps)[:-1]):
         greedy = i == steps - 1 and steps > 1
         temperature = None if greedy else SINGLE_STEP_TEMPERATURE if steps == 1 else sampling.temperature * t
@@ -128,10 +131,8 @@ def decode(
         doubt = 1 - (probability + t * gumbel(noise.positions((b, n))))  # (B, T)
         if most[i] == 0:
             break
-        if order is None:
-            worst = doubt.masked_fill(~mask, -math.inf).topk(most[i], dim=-1).indices  # (B, most)
-        else:
-            worst = torch.tensor(order[: most[i]], device=device).expand(b, -1)
+        doubt = doubt if order is None else rank.expand(b, -1)
+        worst = doubt.masked_fill(~mask, -math.inf).topk(most[i], dim=-1).indices  # (B, most)
         again = torch.arange(most[i], device=device) < left[i][:, None]  # (B, most): each sample its own number
         mask = torch.zeros_like(mask).scatter(1, worst, again)
         tokens = tokens.masked_fill(mask, 0)
@@ -170,9 +171,10 @@ def corrupt(
     prompt_dropout: float,
     prompt: Tensor | None = None,
 ) -> Corruption:
-    """Draw what to hide in a batch of (B, T): times, prompts of up to `longest` of T (none in `prompt_dropout` of the
+    """Draw what to hide in a batch of (B, T): times, prompts, tokens; in the release's order of draws.
 
-    batches), tokens; in the release's order of draws. `prompt` (B,) replaces the drawn prompts.
+    longest: share of T below which prompts stay; prompt_dropout: share of batches without prompts; prompt: (B,) lengths
+    instead of drawn ones; floor: see `hidden_share`.
     """
     device = generator.device
     t = torch.rand(batch, generator=generator, device=device).clamp(1e-5, 1.0)

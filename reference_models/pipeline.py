@@ -2,7 +2,7 @@
 
 Source: paper §3, `Amphion:models/tts/metis/metis.py`. Two modes. `official` is the release's behaviour: one sample at
 a time, prompts as they come. The default mode batches, and differs where the release is wrong: prompt codes are cut to
-the prompt's semantic tokens (the release loses the first frames of the target when there are more), noise depends on
+the prompt's semantic tokens (the release loses the target's first frame when there is one more), noise depends on
 a job's seed only, and so on (see `estimate`, `text`).
 """
 
@@ -33,7 +33,10 @@ class Metis:
     """`generate` for all tasks that its stage 1 was trained for."""
 
     def __init__(self, source: Source, variant: str | Stage1Files, *, official: bool = False) -> None:
-        """source: where weights come from; variant: which stage 1; official: the release's behaviour to the token."""
+        """source: where weights come from; variant: which stage 1.
+
+        official: the release's behaviour to the token, as after `torch.manual_seed(seed)` before its stage 1.
+        """
         self.parts = Parts(source, variant)
         self.official = official
 
@@ -52,6 +55,7 @@ class Metis:
     ) -> list[Speech]:
         """One waveform at 24 kHz a job, in their order; in default mode independent of what is generated together.
 
+        (But for rounding, which depends on the shape of a batch: it hardly ever shows in fp32, and does in bf16.)
         batch_size: at most so many at once, similar lengths together; progress: called with jobs done and in all;
         changes: fields of `Settings`. Raises InputError for the first job that cannot be processed.
         """
@@ -117,7 +121,7 @@ class Metis:
     def _noise(self, seeds: Sequence[int]) -> Noise:
         device = self.parts.stage1.cond_emb.weight.device
         if self.official:
-            return TorchNoise(torch.Generator(device).manual_seed(seeds[0]))
+            return TorchNoise(torch.Generator(device).manual_seed(seeds[0] % 2**64))
         return SeededNoise.of(seeds, device)
 
 

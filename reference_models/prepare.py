@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from reference_models.codecs.acoustic import encoder_frames
 from reference_models.conditioning import behind_prompt, to_token_rate
 from reference_models.config import FEATURE_SAMPLE_RATE, SAMPLE_RATE, SEMANTIC_RATE
 from reference_models.errors import InputError
-from reference_models.jobs import MAX_SECONDS, Job, Settings, check
+from reference_models.jobs import Job, Settings, check, check_length
 from reference_models.parts import Parts
 from reference_models.speech import Speech
 from reference_models.text.frontend import phonemize
@@ -54,22 +52,21 @@ def prepare(job: Job, parts: Parts, settings: Settings, official: bool = False) 
     else:
         condition = _condition(job, parts, len(prompt))
         frames = len(condition) - len(prompt)
-        if job.text is not None and parts.stage1.config.phones:  # text-guided TSE, SE, ... (Omni)
+        if job.text is not None:  # text-guided TSE, SE, ... (Omni)
+            if not parts.stage1.config.phones:
+                raise InputError(f"this model's {job.task} cannot be told a text", fix="leave it out, or use Omni")
             ids, prompt_ids = _phones(job, parts, official)
             phones = prompt_ids + ids
-    if len(prompt) + frames > MAX_SECONDS * SEMANTIC_RATE:
-        raise InputError(
-            f"{(len(prompt) + frames) / SEMANTIC_RATE:.1f} s of prompt and target; at most {MAX_SECONDS:.0f} s"
-        )
-    ids_tensor = None if phones is None else torch.tensor(phones, device=prompt.device)
+    check_length((len(prompt) + frames) / SEMANTIC_RATE)
+    ids_tensor = None if phones is None else torch.tensor(phones, dtype=torch.int64, device=prompt.device)
     return Prepared(prompt, codes, ids_tensor, condition, frames, job.seed, settings)
 
 
 def _prompt(speech: Speech | None, parts: Parts, official: bool) -> tuple[Tensor, Tensor]:
     """Semantic tokens (L,) and acoustic codes (L', Q) of a prompt; both empty without one.
 
-    The two tokenisers may disagree by a frame. The release leaves it at that, and S2A then takes target frames for
-    prompt frames; the default mode gives both L frames, from a prompt with silence behind it if need be.
+    There may be one code more than there are tokens (never less). The release leaves it at that, and S2A then takes the
+    target's first frame for the prompt's last; the default mode cuts the codes to L.
     """
     device = parts.stage1.cond_emb.weight.device
     if speech is None:
@@ -78,10 +75,7 @@ def _prompt(speech: Speech | None, parts: Parts, official: bool) -> tuple[Tensor
             0, layers, dtype=torch.int64, device=device
         )
     semantic = parts.semantic_codec.encode(parts.features(speech.at(FEATURE_SAMPLE_RATE).to(device)))[0]  # (L,)
-    wave = speech.at(SAMPLE_RATE)
-    if not official and encoder_frames(len(wave)) < len(semantic):
-        wave = F.pad(wave, (0, SAMPLE_RATE // SEMANTIC_RATE))
-    latents = parts.encoder(wave.to(device)[None, None])  # (1, C, F)
+    latents = parts.encoder(speech.at(SAMPLE_RATE).to(device)[None, None])  # (1, C, F)
     codes = parts.decoder.quantize(latents)[0][0]  # (F, Q)
     return semantic, codes if official else codes[: len(semantic)]
 
@@ -124,6 +118,8 @@ def _condition(job: Job, parts: Parts, prompt_frames: int) -> Tensor:
 def _lips(video: Path | Tensor | None, parts: Parts) -> Tensor:
     """Visual features (T, D) at 25 Hz: given, or of a file."""
     if isinstance(video, Tensor):  # (T, D)
+        if video.ndim != 2 or len(video) == 0 or not video.is_floating_point() or not bool(video.isfinite().all()):
+            raise InputError(f"lip features are finite floats (T, D), not {video.dtype} {tuple(video.shape)}")
         return video.to(parts.stage1.cond_emb.weight.device)
     from reference_models.lips import lip_features
 

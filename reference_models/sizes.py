@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, cast, get_args, get_origin, get_type_hints
 
@@ -125,7 +126,7 @@ def _value(official: Any, kind: Any, given: Any, where: str) -> Any:
         fits = isinstance(given, list) and all(type(v) is int and v > 0 for v in given) and len(given) > 0
         given = tuple(given) if fits else given
     elif isinstance(official, float):
-        fits = type(given) in (int, float)
+        fits = type(given) in (int, float) and math.isfinite(given)
     else:
         fits = type(given) is type(official) and (isinstance(given, bool) or given > 0)
     if not fits:

@@ -15,7 +15,7 @@ from reference_models.errors import InputError
 
 @dataclass(frozen=True)
 class Speech:
-    """Mono speech. samples: (S,) float32, nominally in [-1, 1]; rate: Hz."""
+    """Mono speech. samples: (S,) float32 (or other floats), nominally in [-1, 1]; rate: Hz."""
 
     samples: NDArray[np.float32]
     rate: int
@@ -23,8 +23,12 @@ class Speech:
     def __post_init__(self) -> None:
         if self.samples.ndim != 1 or len(self.samples) == 0:
             raise InputError(f"speech is a non-empty vector of samples, not of shape {self.samples.shape}")
+        if not np.issubdtype(self.samples.dtype, np.floating):  # integers have another scale
+            raise InputError(f"speech is floating point with full scale 1, not {self.samples.dtype}")
         if not np.isfinite(self.samples).all():
             raise InputError("the speech holds NaN or infinite samples")
+        if not self.rate > 0:
+            raise InputError(f"a sample rate of {self.rate} Hz")
 
     @property
     def seconds(self) -> float:
@@ -32,11 +36,11 @@ class Speech:
         return len(self.samples) / self.rate
 
     def at(self, rate: int) -> Tensor:
-        """(S',) fp32 at `rate` Hz, S' = ceil(S * rate / self.rate): soxr HQ, as librosa.load in the release."""
+        """(S',) fp32 at `rate` Hz, S' = ceil(S * (rate / self.rate)): soxr HQ, as librosa.load in the release."""
         if rate == self.rate:
             return torch.from_numpy(np.array(self.samples, dtype=np.float32))
         import soxr
 
-        wanted = math.ceil(len(self.samples) * rate / self.rate)
+        wanted = math.ceil(len(self.samples) * (rate / self.rate))  # librosa's rounding: 1 s at 44.1 kHz is 24001
         resampled = soxr.resample(self.samples.astype(np.float32), self.rate, rate, quality="HQ")[:wanted]
         return torch.from_numpy(np.pad(resampled, (0, wanted - len(resampled))))

@@ -167,6 +167,20 @@ def test_fetched_files_are_found(tmp_path: Path, online: list[tuple[str, str]]) 
     assert len(online) == before
 
 
+def test_a_hub_without_the_companion_still_has_the_file(
+    tmp_path: Path, online: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    download = huggingface_hub.hf_hub_download
+
+    def without(repo: str, name: str, *, local_dir: Path) -> str:
+        if name.endswith(".json"):
+            raise EntryNotFoundError("404")
+        return download(repo, name, local_dir=local_dir)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", without)
+    assert fetch("vis_model", tmp_path) == find("vis_model", tmp_path)
+
+
 def test_offline_nothing_is_asked(
     tmp_path: Path, online: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -325,6 +339,7 @@ def test_configuration_beside_the_weights(tmp_path: Path) -> None:
         ('{"transformer": {"num_layers": true}}', "num_layers cannot be True"),
         ('{"codebook_size": -1}', "codebook_size cannot be -1"),
         ('{"adapter": "gatd"}', "adapter cannot be 'gatd'"),
+        ('{"transformer": {"rope_theta": NaN}}', "rope_theta cannot be nan"),
     ],
 )
 def test_impossible_configurations(tmp_path: Path, text: str, reason: str) -> None:

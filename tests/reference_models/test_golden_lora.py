@@ -17,7 +17,7 @@ from reference_models.loading import load_into, load_tensors
 from reference_models.stage1 import Stage1
 from tests.reference_models.builders import stage1
 from tests.reference_models.recordings import Case, Recording
-from tests.reference_models.test_golden_stage1 import run
+from tests.reference_models.test_golden_stage1 import modes, run
 
 TOLERANCE = 1e-4
 
@@ -67,7 +67,7 @@ def test_golden_lora_tokens(golden: Path, tmp_path: Path, attention: Attention, 
     torch_threads(threads)
     recording, model = fine_tuned(golden, tmp_path, attention)
     for case in recording.cases("reverse_diffusion"):
-        for official in (True, False):
+        for official in modes(case):
             assert torch.equal(run(model, case, official), case.outputs["tokens"]), (case.name, official)
 
 

@@ -14,7 +14,7 @@ from reference_models.estimate import Guidance
 from reference_models.masking import Sampling, hidden_share, masked_cross_entropy
 from tests.reference_models.builders import Replay, load, s2a
 from tests.reference_models.recordings import Case, Recording
-from tests.reference_models.test_golden_stage1 import assert_gradients, corruption
+from tests.reference_models.test_golden_stage1 import assert_gradients, corruption, modes
 
 TOLERANCE = 1e-4
 SETS = ["s2a_1layer", "s2a_full"]
@@ -36,8 +36,8 @@ def run(model: S2A, case: Case, official: bool) -> Tensor:
         Replay(case.draws, case.facts["uniform_const"]),
         steps=args["n_timesteps"],
         known=list(given["gt_code"]) if "gt_code" in given else None,
-        guidance=Guidance(args["cfg"], args.get("rescale_cfg", 1.0)),
-        sampling=Sampling(args["temp"], 1 - args["filter_thres"]),
+        guidance=Guidance(args.get("cfg", 1.0), args.get("rescale_cfg", 1.0)),
+        sampling=Sampling(args.get("temp", 1.5), 1 - args.get("filter_thres", 0.98)),
         max_layer=args.get("max_layer"),
         official=official,
     )
@@ -58,9 +58,8 @@ def test_golden_decoded_codes(golden: Path, name: str, attention: Attention, thr
     torch_threads(threads)
     model = model_of(golden, name, attention)
     for case in Recording(golden, name).cases("reverse_diffusion"):
-        assert torch.equal(run(model, case, official=True), case.outputs["tokens"]), case.name
-        if len(case.inputs["prompt"]) == 1:
-            assert torch.equal(run(model, case, official=False), case.outputs["tokens"]), case.name
+        for official in modes(case):
+            assert torch.equal(run(model, case, official), case.outputs["tokens"]), (case.name, official)
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -12,6 +12,7 @@ import torch
 
 from reference_models import pipeline
 from reference_models.checkpoints import Source, open_source
+from reference_models.codecs.acoustic import encoder_frames
 from reference_models.config import SAMPLE_RATE, SEMANTIC_RATE
 from reference_models.errors import InputError
 from reference_models.features import frames
@@ -144,6 +145,12 @@ def test_prompt_codes_are_cut_to_the_prompts_tokens_in_default_mode(tiny: Source
     assert longer == [50]
 
 
+def test_prompts_never_have_fewer_codes_than_tokens() -> None:
+    """What `prepare` relies on when it cuts."""
+    for samples in range(560, 16_000):  # at 16 kHz; at 24 kHz there may be one sample less than three halves
+        assert encoder_frames(samples * 3 // 2 - 1) >= frames(samples), samples
+
+
 def test_omni_may_be_told_the_text(tiny: Source) -> None:
     pytest.importorskip("espeakng_loader")
     pytest.importorskip("inflect")
@@ -166,11 +173,49 @@ def test_omni_may_be_told_the_text(tiny: Source) -> None:
         (Job("se", source=voice(MAX_SECONDS + 1, 0, 8_000)), "at most 60 s"),
         (Job("se", source=voice(0.03, 0)), "at least 560"),
         (Job("tts", text="Hi.", prompt=voice(0.5, 0), prompt_text="Ho.", seconds=-1.0), "a duration of -1.0 s"),
+        (Job("se", source=voice(0.5, 0), text="Hi."), "cannot be told a text"),
+        (Job("l2s", video=torch.zeros(int(25 * MAX_SECONDS) + 1, 24)), "60.0 s of prompt and target; at most 60 s"),
+        (Job("l2s", video=torch.zeros(0, 24)), "finite floats"),
+        (Job("l2s", video=torch.zeros(24)), "finite floats"),
+        (Job("l2s", video=torch.zeros(5, 24, dtype=torch.int64)), "finite floats"),
+        (Job("l2s", video=torch.full((5, 24), torch.nan)), "finite floats"),
+        (Job("l2s", video=torch.zeros(5, 23)), r"shape \(10, 23\), prompt and target need \(10, 24\)"),
     ],
 )
 def test_jobs_that_cannot_be_done_say_why(tiny: Source, job: Job, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Metis(tiny, job.task).generate([job], **FAST)
+
+
+def test_unknown_tasks_and_impossible_settings_are_refused(tiny: Source) -> None:
+    with pytest.raises(InputError, match="there is no task 'sse'"):
+        Job("sse")  # type: ignore[arg-type]
+    for changes in ({"steps": 0}, {"steps": 2.5}, {"first_steps": -1}, {"fine_steps": (1, 0)}):
+        with pytest.raises(InputError, match="at least one step"):
+            Metis(tiny, "se").generate(jobs_of("se"), **{**FAST, **changes})
+    with pytest.raises(InputError, match="12 codebooks"):
+        Metis(tiny, "se").generate(jobs_of("se"), **{**FAST, "fine_steps": (1, 1)})
+
+
+def test_no_jobs_make_no_speech(tiny: Source) -> None:
+    assert Metis(tiny, "se").generate([]) == []
+
+
+@pytest.mark.parametrize("official", [False, True])
+def test_any_integer_is_a_seed(tiny: Source, official: bool) -> None:
+    """The lowest 64 bits count."""
+    metis, job = Metis(tiny, "se", official=official), jobs_of("se")[0]
+    low, high, negative = (metis.generate([replace(job, seed=s)], **FAST)[0].samples for s in (5, 5 + 2**80, -5))
+    assert np.array_equal(low, high) and not np.array_equal(low, negative)
+
+
+def test_official_mode_speaks_where_no_text_has_phones(tiny: Source) -> None:
+    pytest.importorskip("espeakng_loader")
+    job = Job("tts", text="!!", prompt=voice(0.6, 0), prompt_text="?", language="fr")
+    prepared = prepare(job, Metis(tiny, "tts").parts, replace(DEFAULTS["tts"], length_rule="bytes"), official=True)
+    assert prepared.phones is not None and len(prepared.phones) == 0
+    spoken = len(prepared.prompt) + prepared.frames - len(prepared.codes)  # the release's loss, see `prepare`
+    assert len(Metis(tiny, "tts", official=True).generate([job], **FAST)[0].samples) == spoken * 480
 
 
 @pytest.mark.parametrize("samples", [np.zeros(0), np.zeros((2, 5)), np.array([0.0, np.nan])])
@@ -179,10 +224,22 @@ def test_speech_is_a_finite_vector(samples: np.ndarray) -> None:
         Speech(samples.astype(np.float32), 16_000)
 
 
-@pytest.mark.parametrize("rates", [(44_100, 16_000), (16_000, 24_000), (8_000, 24_000), (22_050, 24_000)])
-def test_resampling_is_librosas(rates: tuple[int, int]) -> None:
+def test_speech_has_full_scale_1_and_a_rate() -> None:
+    with pytest.raises(InputError, match="not int16"):
+        Speech(np.ones(9, np.int16), 16_000)  # type: ignore[arg-type]
+    for rate in (0, -16_000):
+        with pytest.raises(InputError, match="a sample rate"):
+            Speech(np.ones(9, np.float32), rate)
+
+
+RATES = [(44_100, 16_000), (16_000, 24_000), (8_000, 24_000), (22_050, 24_000), (44_100, 24_000)]
+
+
+@pytest.mark.parametrize("seconds", [0.4123, 1.0])  # a whole second at 44.1 kHz has one sample more, at 24 kHz
+@pytest.mark.parametrize("rates", RATES)
+def test_resampling_is_librosas(rates: tuple[int, int], seconds: float) -> None:
     librosa = pytest.importorskip("librosa")
-    speech = voice(0.4123, 5, rates[0])
+    speech = voice(seconds, 5, rates[0])
     want = librosa.resample(speech.samples, orig_sr=rates[0], target_sr=rates[1])
     np.testing.assert_array_equal(speech.at(rates[1]).numpy(), want)
 
