@@ -38,8 +38,11 @@ class MissingPackage(MetisError):
             f"{what} needs the Python package '{package}', which is not installed",
             fix=f'pip install "metis-bench[{extra}]"',
         )
-        self.package = package
-        self.extra = extra
+        self.what, self.package, self.extra = what, package, extra
+
+    def __reduce__(self) -> tuple[type[MissingPackage], tuple[str, str, str]]:
+        """Pickled by its own arguments: it may come from another process."""
+        return type(self), (self.what, self.package, self.extra)
 
 
 class InputError(MetisError):

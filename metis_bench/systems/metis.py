@@ -36,7 +36,8 @@ class MetisParams(Params):
     checkpoint: a folder in the layout of the release instead of the machine's own; random-tiny and random-full need no
                 files and speak noise: they show that everything runs, and how fast
     variant:    which stage 1 of the release (metis_bench ls systems; `reference_models/variants.py`)
-    stage1, adapter, lora: files of your own instead of the variant's, relative to where the command runs
+    stage1, adapter, lora: files of your own instead of the variant's, relative to where the command runs; a lora is
+                merged into the base unless stage1 is given; lora_alpha: twice the rank if not given
     mode:       fixed, or official: what the release does, to the token, one item at a time
     duration:   tts: a rule on the texts, or the ground truth's length
     length_rule: tts: the rule, by phones (paper) or by bytes (release)
@@ -50,6 +51,7 @@ class MetisParams(Params):
     stage1: str | None = None
     adapter: str | None = None
     lora: str | None = None
+    lora_alpha: float | None = Limit(None, gt=0)
     mode: Literal["fixed", "official"] = "fixed"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     duration: Literal["rule", "ground-truth"] = "rule"
@@ -163,8 +165,8 @@ class ReferenceSystem(System):
             files = variant_files(self.params.variant or self.own_variant)
         own = {"checkpoint": self.params.stage1, "adapter": self.params.adapter, "lora": self.params.lora}
         changes: dict[str, Any] = {name: Path(path) for name, path in own.items() if path is not None}
-        if self.params.lora is not None:
-            changes |= {"rank": None}  # of the file, whatever it is
+        if self.params.lora is not None:  # of any rank, and for the base unless stage1 says otherwise
+            changes = {"checkpoint": "metis_base", "rank": None, "alpha": self.params.lora_alpha, **changes}
         return replace(files, **changes)
 
     def parts(self) -> dict[str, str | Path]:

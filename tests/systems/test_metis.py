@@ -71,6 +71,13 @@ def test_parameters_decide_what_is_read() -> None:
     assert "semantic_codec" in MetisVC(MetisParams()).parts() and "semantic_codec" not in MetisSE(MetisParams()).parts()
 
 
+def test_a_lora_of_ones_own_is_for_the_base() -> None:
+    mine = MetisSE(MetisParams(lora="mine.safetensors", adapter="adapter.safetensors")).parts()
+    assert (mine["stage1"], mine["lora"]) == ("metis_base", Path("mine.safetensors"))
+    other = MetisSE(MetisParams(lora="mine.safetensors", stage1="full.safetensors")).parts()
+    assert other["stage1"] == Path("full.safetensors")
+
+
 def test_missing_weights_are_a_prerequisite_with_file_and_place(tmp_path: Path) -> None:
     with pytest.raises(MissingPrerequisite, match="metis_se_full") as caught:
         MetisSE(MetisParams(checkpoint=str(tmp_path))).check()
