@@ -166,12 +166,13 @@ def plan(selection: Selection, as_json: bool) -> int:
     from metis_bench.engine.store import Store
 
     suite, machine = selection.load()
-    prepared = prepare(suite, machine)
+    with terminal.progress() as progress:
+        prepared = prepare(suite, machine, progress)
     store = Store(machine.store)
     cells, scoring_s = plan_cells(prepared, store, machine), scoring_estimate(prepared, store, machine)
     if as_json:
         blocked = [{"what": b.what, "name": b.name, "reason": b.reason, "fix": b.fix} for b in prepared.blocked]
-        warnings = [w for s in prepared.plan.sets for w in s.warnings]
+        warnings = prepared.plan.warnings()
         facts = {"id": prepared.id, "cells": cells, "scoring_estimate_s": scoring_s}
         _print_json({**facts, "blocked": blocked, "warnings": warnings})
     else:

@@ -20,7 +20,13 @@ def source_hash(cls: type, root: type) -> str:
     its file's folder.
     Module names and folders do not matter, nor do installed packages (a system declares those it depends on).
     """
-    seen: dict[str, str] = {}
+    # no module names: a plug-in may be renamed
+    return sha256_json(sorted({sha256_bytes(file.read_bytes()) for file in source_files(cls, root)}))
+
+
+def source_files(cls: type, root: type) -> list[Path]:
+    """The files that `source_hash` reads."""
+    seen: dict[str, Path] = {}
     bases = {c.__module__ for c in cls.__mro__ if issubclass(c, root) and c is not root}
     todo = sorted(bases)
     folder = Path(inspect.getfile(cls)).resolve().parent
@@ -33,10 +39,9 @@ def source_hash(cls: type, root: type) -> str:
         own = name in bases or name.startswith(SHIPPED)
         if file is None or not (own or (file.is_relative_to(folder) and not shared)):
             continue
-        source = file.read_bytes()
-        seen[name] = sha256_bytes(source)
-        todo += _imports(ast.parse(source), name)
-    return sha256_json(sorted(set(seen.values())))  # no module names: a plug-in may be renamed
+        seen[name] = file
+        todo += _imports(ast.parse(file.read_bytes()), name)
+    return list(seen.values())
 
 
 def _module_file(name: str) -> Path | None:

@@ -127,7 +127,7 @@ def show_plan(prepared: Prepared, cells: Sequence[Mapping[str, Any]], scoring_s:
     tail = f" ({unknown} of {len(known) + unknown} cells never timed)" if unknown else ""
     out.print(f"{len(prepared.plan.rows)} rows, {todo} to generate ({hours:.3f} h of audio)")
     out.print(f"generating: about {generating}{tail}; scoring what is generated: about {duration(scoring_s)}")
-    for w in (w for s in prepared.plan.sets for w in s.warnings):
+    for w in prepared.plan.warnings():
         out.print(f"[yellow]warning:[/] {escape(w)}", soft_wrap=True)
     for b in prepared.blocked:
         out.print(f"[red]blocked {b.what} '{escape(b.name)}':[/] {escape(b.reason)}", soft_wrap=True)

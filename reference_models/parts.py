@@ -26,6 +26,12 @@ class Parts:
         self._sources = source.mandarin()
         self._mandarin: dict[Mode, Mandarin] = {}
 
+    def load(self, *, prompts: bool, speech: bool, lips: bool) -> None:
+        """Build now what would be built when first used, for voice prompts, for any speech that goes in, for lips."""
+        needed = {"features": speech, "semantic_codec": prompts, "encoder": prompts, "visual": lips}
+        for name in ("stage1", "first", "fine", "decoder", *(n for n, wanted in needed.items() if wanted)):
+            getattr(self, name)
+
     @cached_property
     def stage1(self) -> Stage1:
         """The variant's own model."""

@@ -2,7 +2,8 @@
 
 Corpus `toy`: `count` tones written into the cache, for any task. Systems: `toy-gain` (scales by the number in its
 checkpoint file, so that weights are real bytes), `toy-noise` (seeded), `toy-moody` (fails, crashes or hangs on chosen
-items), `toy-lips` (reads a number off a video file), `toy-omni` (two tasks, guided by text where asked).
+items), `toy-lips` (reads a number off a video file), `toy-omni` (two tasks, guided by text where asked), `toy-lazy`
+(loads what a task needs at its first item, which takes a while).
 Metric `toy-level`: RMS.
 """
 
@@ -185,6 +186,26 @@ class ToyOmni(System):
         assert request.source is not None
         assert (request.text is not None) == (request.task == "tse" and self.params.guided), "only what it declared"
         return Audio(request.source.samples * np.float32(0.1 * len(request.text or "") + 1), RATE)
+
+
+@systems.register("toy-lazy")
+class ToyLazy(System):
+    """Copies the source, after a second of loading for a task that it meets first."""
+
+    kind: ClassVar[Kind] = "neural"
+    tasks: ClassVar[frozenset[Task]] = frozenset({"se", "tse"})
+    needs: ClassVar[frozenset[Field]] = frozenset({"source"})
+    uses_gpu = True  # one worker, which meets all tasks
+
+    def setup(self) -> None:
+        self.loaded: set[Task] = set()
+
+    def generate(self, request: Request) -> Audio:
+        assert request.source is not None
+        if request.task not in self.loaded:
+            time.sleep(1.0)
+            self.loaded.add(request.task)
+        return request.source
 
 
 @systems.register("toy-timer")

@@ -97,7 +97,7 @@ def aggregate(
         "cells": cells,
         "oracle_checks": _oracle_checks(suite.oracle_order, plan, by_cell, columns),
         "failures": _failures(plan, generations, by_cell),
-        "warnings": [*plan.caveats(), *(w for s in plan.sets for w in s.warnings), *(mixed.values() if costs else ())],
+        "warnings": [*plan.warnings(), *(mixed.values() if costs else ())],
     }
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from metis_bench import audio
 from metis_bench.audio import Audio
 from metis_bench.config import Config, cpu_count, load_plugins
-from metis_bench.engine.local import Crash, LocalExecutor, Task
+from metis_bench.engine.local import START_GRACE_S, Crash, LocalExecutor, Task
 from metis_bench.engine.memory import peak_mb, reset_peak
 from metis_bench.engine.store import Store
 from metis_bench.errors import ItemError, MetisBenchError, MissingPrerequisite
@@ -72,6 +72,7 @@ class GenerateHandler:
         self.hardware = {**init.conditions, "threads": int(os.environ.get("OMP_NUM_THREADS", "0"))}
         self.broken: str | None = None
         self.loaded = False
+        self.warm: set[tuple[str, str]] = set()  # (task, language) of which it has made one
 
     def run(self, job: Job, start: int) -> Iterator[dict[str, Any]]:
         """One step: generate, validate, store. A failure is a result with its reason."""
@@ -102,12 +103,17 @@ class GenerateHandler:
         self.system.close()
 
     def _set_up(self, job: Job) -> None:
-        """Load the system once, then run the first item once unmeasured: start-up must not be timed as generation."""
+        """Load the system once, and run the first item of a kind once unmeasured: start-up is not generation.
+
+        Of a kind: another task or language may be the first to need a codec or a dictionary.
+        """
         if not self.loaded:
             self.system.setup()
             self.loaded = True
-            if self.system.timed:
-                self.system.generate(self._request(job))
+        kind = (job.task, job.language)
+        if self.system.timed and kind not in self.warm:
+            self.system.generate(self._request(job))
+            self.warm.add(kind)
 
     def _request(self, job: Job) -> Request:
         inputs = {name: read_input(Path(p), sha256) for name, (p, sha256) in job.files.items() if name in AUDIO_FIELDS}
@@ -209,18 +215,22 @@ def generate(suite: Suite, plan: Plan, store: Store, config: Config, progress: P
         if not jobs:
             continue
         cls = systems.get(spec.type)
-        gpus = config.gpus() if cls.uses_gpu else ()
+        gpus = gpus_for(cls, config)
         init = WorkerInit(config.plugins, spec.type, spec.params.model_dump(), str(store.root), conditions)
         crowd = workers_for(cls, config)
         progress(spec.name, 0, len(jobs))
-        with LocalExecutor(
-            "metis_bench.engine.generate:GenerateHandler",
-            init,
-            min(crowd, len(jobs)),
-            timeout_s=config.timeout_s,
-            threads=max(1, cpu_count() // crowd),
-            gpus=gpus[: len(jobs)],
-        ) as pool:
+        with (
+            LocalExecutor(
+                "metis_bench.engine.generate:GenerateHandler",
+                init,
+                min(crowd, len(jobs)),
+                timeout_s=config.timeout_s,
+                grace_s=START_GRACE_S
+                + (config.timeout_s if cls.timed else 0.0),  # the unmeasured run of its first item
+                threads=max(1, cpu_count() // crowd),
+                gpus=gpus[: len(jobs)],
+            ) as pool
+        ):
             for done, (task, _, result) in enumerate(pool.run([Task(j) for j in jobs]), start=1):
                 progress(spec.name, done, len(jobs))
                 if isinstance(result, Crash):
@@ -230,6 +240,13 @@ def generate(suite: Suite, plan: Plan, store: Store, config: Config, progress: P
                 elif "reason" in result:
                     failures[task.payload.key] = result["reason"]
     return failures
+
+
+def gpus_for(cls: type[System], config: Config) -> tuple[str, ...]:
+    """The GPU of each worker; () leaves the choice to the system, ("",) hides what the user does not want used."""
+    if not cls.uses_gpu:
+        return ()
+    return config.gpus() or (() if config.devices is None else ("",))
 
 
 def workers_for(cls: type[System], config: Config) -> int:

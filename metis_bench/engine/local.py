@@ -25,6 +25,7 @@ SHOWN_STDERR = 400
 # our own sys.path, not one that begins with the current folder: a pesq.py lying there must not be imported
 PROGRAM = "import sys; sys.path[:] = {path!r}; from metis_bench.engine.worker import main; main({fd})"
 MAX_FAILURES = 3  # starts, or loadings, in a row
+TIMED_OUT = "timed out after {:g} s (raise timeout_s in metis-bench.yaml if it is only slow)"
 START_GRACE_S = 120.0  # a worker's imports and model loading, on top of the first step's time
 
 
@@ -79,15 +80,17 @@ class LocalExecutor:
         workers: int,
         *,
         timeout_s: float,
+        grace_s: float = START_GRACE_S,
         gpus: Sequence[str] = (),
         threads: int = 1,
     ) -> None:
         """`factory`: 'module:callable' building the handler from `init` in each worker.
 
+        timeout_s: what a step may take; grace_s: what a worker's first one may take on top of it.
         gpus: one worker is started for each, bound to it; `workers` then does not count. threads: per worker, for BLAS,
         OpenMP and ONNX. It must not depend on how much is left to do: sums in another order have other last bits.
         """
-        self._factory, self._init, self._timeout = factory, init, timeout_s
+        self._factory, self._init, self._timeout, self._grace = factory, init, timeout_s, grace_s
         self._envs: list[dict[str, str]] = [{"CUDA_VISIBLE_DEVICES": g} for g in gpus] or [{} for _ in range(workers)]
         for env in self._envs:
             env.update({name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")})
@@ -146,7 +149,7 @@ class LocalExecutor:
             else:
                 return
             worker.task = task = waiting.popleft()
-            worker.deadline = time.monotonic() + self._timeout + (0 if worker.warm else START_GRACE_S)
+            worker.deadline = time.monotonic() + self._timeout + (0 if worker.warm else self._grace)
             with suppress(OSError):  # a dead worker is noticed in _collect
                 worker.pipe.send((task.payload, task.done))
 
@@ -162,7 +165,7 @@ class LocalExecutor:
             if worker.pipe in ready:
                 yield from self._receive(worker, task, waiting)
             elif time.monotonic() > worker.deadline:
-                yield from self._blame(worker, task, f"timed out after {self._timeout:g} s", waiting)
+                yield from self._blame(worker, task, TIMED_OUT.format(self._timeout), waiting)
 
     def _receive(self, worker: _Worker, task: Task, waiting: deque[Task]) -> Iterator[tuple[Task, int, Any]]:
         try:
@@ -175,7 +178,7 @@ class LocalExecutor:
             return
         if kind == "ready":
             worker.ready = True
-            worker.deadline = time.monotonic() + self._timeout + START_GRACE_S
+            worker.deadline = time.monotonic() + self._timeout + self._grace
             return
         worker.warm = True
         self._cold_deaths = 0

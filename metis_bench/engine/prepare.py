@@ -8,7 +8,7 @@ from functools import partial
 
 from metis_bench.config import Config
 from metis_bench.corpora.base import Field, LoadedCorpus, corpora
-from metis_bench.engine.generate import Progress, median_rtf, quiet
+from metis_bench.engine.generate import Progress, median_rtf, quiet, workers_for
 from metis_bench.engine.measure import BoundMetric, bind
 from metis_bench.engine.store import Store
 from metis_bench.errors import CorpusError, MissingPrerequisite, SuiteError, nearest
@@ -91,7 +91,7 @@ def prepare(suite: Suite, config: Config, progress: Progress = quiet) -> Prepare
         texts = tuple(sorted({i.text for i in loaded.items if i.text}))
         languages = {i.language for i in loaded.items}
         contexts[spec.key] = MetricContext(task, languages.pop() if len(languages) == 1 else MIXED, texts)
-    fingerprints, blocked = _fingerprints(suite)
+    fingerprints, blocked = _fingerprints(suite, progress)
     bound, blocked_metrics = _bind(suite, contexts, provides)
     _check_orders(suite, [s.id for s in sets], set(contexts))
     facts = {s.name: _facts(s, fingerprints[s.name]) for s in suite.systems}
@@ -137,10 +137,12 @@ def _check_orders(suite: Suite, set_ids: Sequence[str], loaded: set[str]) -> Non
                 raise SuiteError(f"oracle_order: no set '{name}'{nearest(name, {*set_ids, *loaded})}")
 
 
-def _fingerprints(suite: Suite) -> tuple[dict[str, str], list[Blocked]]:
+def _fingerprints(suite: Suite, progress: Progress) -> tuple[dict[str, str], list[Blocked]]:
+    """The identity of every system; those that cannot run here are blocked. Raises SuiteError naming the system."""
     out: dict[str, str] = {}
     blocked: list[Blocked] = []
-    for spec in suite.systems:
+    for done, spec in enumerate(suite.systems):
+        progress("identifying systems", done, len(suite.systems))  # hashing gigabytes of weights takes a while
         system: System = systems.get(spec.type)(spec.params)
         try:
             system.check()
@@ -151,6 +153,9 @@ def _fingerprints(suite: Suite) -> tuple[dict[str, str], list[Blocked]]:
         except OSError as error:
             out[spec.name] = f"blocked:{spec.name}"
             blocked.append(Blocked("system", spec.name, f"cannot read {error.filename}: {error.strerror}", None))
+        except SuiteError as error:
+            raise SuiteError(f"system '{spec.name}': {error.message}", fix=error.fix) from error
+    progress("identifying systems", len(suite.systems), len(suite.systems))
     return out, blocked
 
 
@@ -206,13 +211,14 @@ def plan_cells(prepared: Prepared, store: Store, config: Config) -> list[dict[st
             todo = [r for r in rows if r.key is not None and store.generation(r.key) is None]
             seconds = sum(prepared.plan.items[r.set_id, r.item_id].seconds for r in todo)
             rtf = rtfs.get(spec.name)
+            workers = workers_for(systems.get(spec.type), config)
             line.update(
                 rows=len(rows),
                 cached=sum(r.key is not None for r in rows) - len(todo),
                 to_run=len(todo),
                 broken=sum(r.key is None for r in rows),
                 hours=seconds / 3600,
-                estimate_s=None if rtf is None else seconds * rtf / max(1, min(config.workers, len(todo) or 1)),
+                estimate_s=None if rtf is None else seconds * rtf / max(1, min(workers, len(todo))),
             )
             stop = blocked.get(spec.name)
             if stop is not None:
@@ -223,13 +229,13 @@ def plan_cells(prepared: Prepared, store: Store, config: Config) -> list[dict[st
     return out
 
 
-def _timing_key(system_type: str) -> str:
-    return sha256_json(["rtf", system_type])
+def _timing_key(spec: SystemSpec) -> str:
+    return sha256_json(["rtf", spec.type, spec.params.model_dump(mode="json")])  # tiny and full size share a type
 
 
 def past_rtf(suite: Suite, store: Store) -> dict[str, float]:
-    """The real-time factor each kind of system had the last time it ran with this store."""
-    found = {s.name: store.get("timing", _timing_key(s.type)) for s in suite.systems}
+    """The real-time factor each system had the last time it ran with these parameters and this store."""
+    found = {s.name: store.get("timing", _timing_key(s)) for s in suite.systems}
     return {name: float(record["rtf"]) for name, record in found.items() if record is not None}
 
 
@@ -238,7 +244,7 @@ def keep_rtf(prepared: Prepared, store: Store) -> None:
     measured = median_rtf(prepared.plan, store, [s.name for s in prepared.suite.systems])
     for spec in prepared.suite.systems:
         if spec.name in measured:
-            store.put("timing", _timing_key(spec.type), {"rtf": measured[spec.name], "system": spec.type})
+            store.put("timing", _timing_key(spec), {"rtf": measured[spec.name], "system": spec.type})
 
 
 def _scoring_key(suite: Suite) -> str:

@@ -52,12 +52,12 @@ class RealTimeFactor(_Cost):
 
 @metrics.register("peak_mb")
 class PeakMemory(_Cost):
-    """Peak memory of a generation in MB; a corpus reports its largest. Undefined where the platform cannot tell."""
+    """Peak memory (RAM) of a generation in MB; a corpus reports its largest. Undefined where it cannot be told."""
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """One column; the maximum over items."""
-        help_ = "Largest peak memory of any generation."
+        help_ = "Largest peak of any generation in main memory, weights included; a GPU's memory is not."
         return (Column("peak_mb", "Peak memory", "lower", None, decimals=0, unit="MB", aggregate="max", help=help_),)
 
     def signature(self) -> Mapping[str, JSON]:

@@ -153,9 +153,10 @@ class Plan:
         """sha256 of all rows with their keys: equal plans give equal results."""
         return sha256_json([[s.id, s.list_hash] for s in self.sets] + [r.to_json() for r in self.rows])
 
-    def caveats(self) -> list[str]:
-        """What readers must know of systems before they compare."""
-        return [f"{name}: {fact.caveat}" for name, fact in self.facts.items() if fact.caveat]
+    def warnings(self) -> list[str]:
+        """What readers must know of systems and sets before they compare."""
+        caveats = [f"{name}: {fact.caveat}" for name, fact in self.facts.items() if fact.caveat]
+        return caveats + [warning for s in self.sets for warning in s.warnings]
 
     def reads(self, system: str) -> dict[str, list[Need]]:
         """What a system is given of an item, by task of the sets."""

@@ -28,6 +28,15 @@ if TYPE_CHECKING:
     from reference_models.variants import Stage1Files
 
 RANDOM = ("random-tiny", "random-full")
+ONLY_FOR: dict[str, set[Task]] = {  # parameter -> tasks that look at it
+    "duration": {"tts"},
+    "length_rule": {"tts"},
+    "guided_by_text": {"tse", "se"},
+    "prompt": {"l2s"},
+}
+OWN_FILES = {"stage1": "checkpoint", "adapter": "adapter", "lora": "lora"}  # parameter -> field of Stage1Files
+TEXT_PACKAGES = ("espeakng-loader", "inflect", "pypinyin", "jieba", "cn2an")
+DESCRIBED = (".config.json", ".json")  # what may stand beside weights and say what they are (`checkpoints.Checkpoints`)
 
 
 class MetisParams(Params):
@@ -92,33 +101,62 @@ class ReferenceSystem(System):
         return frozenset(needs[task] | extra)
 
     def check(self) -> None:
-        """Raise MissingPrerequisite when a package or a checkpoint is not here, SuiteError for an unknown variant."""
+        """Raise MissingPrerequisite when a package or a checkpoint is not here, SuiteError for what makes no sense."""
         super().check()
-        if self.params.checkpoint not in RANDOM:
+        self._check_params()
+        self._check_variant()
+        if self._where() not in RANDOM:
             self._files()
+
+    def _check_params(self) -> None:
+        """Refuse parameters that would silently have no effect."""
+        idle = {name for name, tasks in ONLY_FOR.items() if not tasks & self.tasks}
+        idle |= set(OWN_FILES) if self._where() in RANDOM else set()  # random weights read no files
+        idle |= {"lora_alpha"} if self.params.lora is None else set()
+        defaults = type(self.params)()
+        for name in sorted(idle):
+            if getattr(self.params, name) != getattr(defaults, name):
+                raise SuiteError(f"the parameter '{name}' has no effect here", fix="leave it out")
+
+    def _check_variant(self) -> None:
+        """Refuse a stage 1 of the release that cannot do what the system is for (loading tells of one's own files)."""
+        config = self._stage1().config
+        if self.params.stage1 is not None or self.params.adapter is not None:
+            return
+        for task in sorted(self.tasks):
+            adapter = {"tts": config.adapter, "l2s": "plain"}.get(task, "gated")
+            text = "text" in self.needs_for(task)
+            if config.adapter != adapter or (text and not config.phones):
+                name = self.params.variant or self.own_variant
+                raise SuiteError(f"the stage 1 '{name}' cannot do {task}{' with a text' if text else ''}")
 
     def identity(self) -> JSON:
         """The content of every file it reads, by its part in the whole."""
+        if self._where() in RANDOM:
+            known: dict[str, JSON] = {"weights": self._where()}
+        else:
+            known = {p: _content(f) for p, f in sorted(self._files().items())}
+        return {**known, **self._reading()} if self._takes("text") else known
+
+    def _reading(self) -> dict[str, JSON]:
+        """Files beside the weights that change how texts are read."""
+        from reference_models.text.espeak import LIBRARY_VARIABLE
         from reference_models.text.mandarin_resources import SOURCES
 
-        if self.params.checkpoint in RANDOM:
-            return self.params.checkpoint
-        known: dict[str, JSON] = {p: _sha256(str(f), *_stamp(f)) for p, f in sorted(self._files().items())}
-        sources = Path(self._where() or "").expanduser() / SOURCES  # its presence changes how Chinese is read
-        if "text" in self.needs and self._where() is not None and sources.is_dir():
+        where, library = self._where(), os.environ.get(LIBRARY_VARIABLE)
+        known: dict[str, JSON] = {}
+        if where is not None and where not in RANDOM and (sources := Path(where).expanduser() / SOURCES).is_dir():
             known["mandarin"] = sha256_path(sources)
+        if library:  # a path, or a name that the system's loader resolves
+            known["espeak"] = sha256_path(Path(library)) if Path(library).is_file() else library
         return known
 
     def caveat(self) -> str | None:
         """Random weights speak noise."""
-        return (
-            f"{self.params.checkpoint} weights, untrained: it speaks noise"
-            if self.params.checkpoint in RANDOM
-            else None
-        )
+        return f"{self._where()} weights, untrained: it speaks noise" if self._where() in RANDOM else None
 
     def setup(self) -> None:
-        """Open the weights of stage 1 (the other parts follow when first used)."""
+        """Load all parts that its tasks use."""
         import torch
 
         from reference_models.checkpoints import open_source
@@ -128,7 +166,9 @@ class ReferenceSystem(System):
         with _told():
             source = open_source(self._where(), dtype=getattr(torch, self.params.dtype), device=device)
             self._metis = Metis(source, self._stage1(), official=self.params.mode == "official")
-            self._metis.parts.stage1  # noqa: B018 - loads it now, outside of what is timed
+            self._metis.parts.load(
+                prompts=self._takes("prompt"), speech=self._takes("prompt", "source"), lips=self._takes("video")
+            )
 
     def generate(self, request: Request) -> Audio:
         """One output at 24 kHz. Raises ItemError for inputs that cannot be used."""
@@ -163,21 +203,25 @@ class ReferenceSystem(System):
 
         with _told():
             files = variant_files(self.params.variant or self.own_variant)
-        own = {"checkpoint": self.params.stage1, "adapter": self.params.adapter, "lora": self.params.lora}
-        changes: dict[str, Any] = {name: Path(path) for name, path in own.items() if path is not None}
+        own = {field: getattr(self.params, name) for name, field in OWN_FILES.items()}
+        changes: dict[str, Any] = {field: Path(path) for field, path in own.items() if path is not None}
         if self.params.lora is not None:  # of any rank, and for the base unless stage1 says otherwise
             changes = {"checkpoint": "metis_base", "rank": None, "alpha": self.params.lora_alpha, **changes}
         return replace(files, **changes)
+
+    def _takes(self, *fields: Need) -> bool:
+        """Whether any of its tasks reads one of these fields of an item."""
+        return any(self.needs_for(task) & set(fields) for task in self.tasks)
 
     def parts(self) -> dict[str, str | Path]:
         """Every weight file that it reads, by its part in the whole: a name in `registry.FILES` or a user's file."""
         stage1 = self._stage1()
         names = ["maskgct_s2a_model_1layer", "maskgct_s2a_model_full", "acoustic_codec_decoder"]
-        if any("prompt" in self.needs_for(task) for task in self.tasks):
+        if self._takes("prompt"):
             names += ["semantic_codec", "acoustic_codec_encoder"]
-        if self.tasks != {"l2s"} or self.params.prompt:
+        if self._takes("prompt", "source"):
             names += ["w2v_bert_2.0", "wav2vec2bert_stats"]
-        if "l2s" in self.tasks:
+        if self._takes("video"):
             names += ["vis_model"]
         own = {"stage1": stage1.checkpoint, "adapter": stage1.adapter, "lora": stage1.lora}
         return {part: file for part, file in own.items() if file is not None} | {name: name for name in names}
@@ -203,7 +247,7 @@ class MetisTTS(ReferenceSystem):
 
     tasks = frozenset({"tts"})
     needs = frozenset({"text", "prompt", "prompt_text", "duration"})
-    packages = ("espeakng-loader", "inflect")
+    packages = TEXT_PACKAGES
     own_variant = "tts"
 
 
@@ -240,7 +284,7 @@ class MetisL2S(ReferenceSystem):
 
     tasks = frozenset({"l2s"})
     needs = frozenset({"video", "prompt"})
-    packages = ("av",)
+    packages = ("av", "opencv-python-headless")
     extra = "lips"
     own_variant = "l2s"
 
@@ -251,7 +295,7 @@ class MetisOmni(ReferenceSystem):
 
     tasks = ALL_TASKS - {"l2s"}
     needs = frozenset({"text", "prompt", "prompt_text", "source", "duration"})
-    packages = ("espeakng-loader", "inflect")
+    packages = TEXT_PACKAGES
     own_variant = "omni"
 
 
@@ -259,6 +303,12 @@ def _speech(audio: Audio | None) -> Speech | None:
     from reference_models.speech import Speech
 
     return None if audio is None else Speech(audio.samples, audio.rate)
+
+
+def _content(weights: Path) -> JSON:
+    """sha256 of a weight file, and of what beside it says its sizes, if that is there."""
+    beside = [path for suffix in DESCRIBED if (path := weights.with_suffix(suffix)).is_file()]
+    return [_sha256(str(path), *_stamp(path)) for path in (weights, *beside)]
 
 
 def _stamp(path: Path) -> tuple[int, int]:

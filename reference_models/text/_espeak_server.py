@@ -1,6 +1,6 @@
 """A process that turns text into eSpeak NG phonemes: initialised once, forked once a request. Standard library only.
 
-Run as a script by `espeak`; never imported: the library (GPL-3) and its global state stay out of the caller's process.
+Run as a script by `espeak`: the library (GPL-3) and its global state stay out of the caller's process.
 eSpeak keeps state between texts (1.51 and 1.52 say the 5 of "no. 5" at the start of the next text); a child forked
 from the freshly initialised process answers every request as if it were the first. It also contains crashes.
 

@@ -29,9 +29,10 @@ from types import TracebackType
 from typing import IO, Any, Literal, TypeAlias
 
 from reference_models.errors import InputError, MetisError, MissingPackage
+from reference_models.text import _espeak_server
 
 LIBRARY_VARIABLE = "METIS_ESPEAK_LIBRARY"  # path of another eSpeak NG library
-SERVER = Path(__file__).with_name("_espeak_server.py")
+SERVER = Path(_espeak_server.__file__)  # imported for its place only: what it loads, it loads in its own process
 START_S = 30.0  # how long the server may take to load
 GRACE_S = 5.0  # how long it may outlast the text's own time limit
 

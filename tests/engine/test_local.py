@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from metis_bench.engine.local import Crash, LocalExecutor, Task
+from metis_bench.engine.local import TIMED_OUT, Crash, LocalExecutor, Task
 from metis_bench.errors import MetisBenchError
 
 HANDLER = f"{__name__}:Handler"
@@ -67,10 +67,9 @@ def test_a_dying_worker_costs_one_step(capfd: pytest.CaptureFixture[str]) -> Non
     assert capfd.readouterr().out == "", "a worker's prints must not reach stdout"
 
 
-def test_a_hanging_worker_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metis_bench.engine.local.START_GRACE_S", 2.0)
-    results = run([Task(["sleep", "after"], 2)], timeout_s=0.5, workers=1)
-    assert results[0, 0] == Crash("timed out after 0.5 s")
+def test_a_hanging_worker_is_killed() -> None:
+    results = run([Task(["sleep", "after"], 2)], timeout_s=0.5, grace_s=2.0, workers=1)
+    assert results[0, 0] == Crash(TIMED_OUT.format(0.5))
     assert results[0, 1] == ("hello", "after")
 
 

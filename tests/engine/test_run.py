@@ -124,7 +124,7 @@ MOODS = {
 def test_a_bad_item_is_one_failed_row(go: Go, config: Config, mood: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if mood == "hang":
         object.__setattr__(config, "timeout_s", 1.0)
-        monkeypatch.setattr("metis_bench.engine.local.START_GRACE_S", 3.0)
+        monkeypatch.setattr("metis_bench.engine.generate.START_GRACE_S", 3.0)
     result = go(systems=[{"toy-moody": {"mood": {"item2": mood}}}])
     assert result.exit_code == 6
     cell = cells(result)["toy-moody"]

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 
 from metis_bench.config import Config
-from metis_bench.engine.generate import unchanged
+from metis_bench.engine.generate import gpus_for, unchanged, workers_for
 from metis_bench.engine.inspect import item_record, read_lines, verify_corpora
-from metis_bench.engine.prepare import prepare
+from metis_bench.engine.prepare import past_rtf, plan_cells, prepare
 from metis_bench.engine.run import RunResult
+from metis_bench.engine.store import Store
 from metis_bench.errors import CorpusError, ItemError, MissingPrerequisite, SuiteError
 from metis_bench.hashing import sha256_file
 from metis_bench.suite.schema import Suite
+from metis_bench.systems.base import systems
 
 Go = Callable[..., RunResult]
 MakeSuite = Callable[..., Suite]
@@ -183,3 +185,42 @@ def test_a_system_may_know_the_references_duration_and_nothing_more(go: Go) -> N
     assert result.results["systems"][0]["reads"] == {"se": ["duration"]}
     made = [line["audio"]["seconds"] for line in read_lines(result.folder / "generations.jsonl")]
     assert made == [0.25] * 3
+
+
+def test_what_a_task_loads_at_its_first_item_is_not_timed_as_generation(go: Go) -> None:
+    corpora = {name: CORPORA[name] for name in ("noisy", "mixed")}
+    result = go(task="omni", corpora=corpora, systems=["toy-lazy"], metrics=["toy-level", "rtf"])
+    seconds = [g["wall_s"] for g in read_lines(result.folder / "generations.jsonl")]
+    assert len(seconds) == 6 and max(seconds) < 0.9
+
+
+def test_the_unmeasured_run_has_a_time_limit_of_its_own(
+    go: Go, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metis_bench.engine.generate.START_GRACE_S", 5.0)  # enough for the imports
+    object.__setattr__(config, "timeout_s", 4.0)
+    result = go(systems=[{"toy-noise": {"delay_s": 3.9}}], corpora={"toy": {"corpus": "toy", "count": 1}})
+    assert result.exit_code == 0, result.results["failures"]
+
+
+def test_no_devices_means_no_gpu(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    big, small = systems.get("toy-lazy"), systems.get("toy-noise")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    assert gpus_for(big, config) == ("0", "1") and workers_for(big, config) == 2
+    assert gpus_for(small, config) == () and workers_for(small, config) == config.workers
+    object.__setattr__(config, "devices", ())
+    assert gpus_for(big, config) == ("",), "and what is there is hidden"
+    assert workers_for(big, config) == 1
+
+
+def test_a_plan_reckons_with_the_workers_that_a_system_gets(go: Go, make_suite: MakeSuite, config: Config) -> None:
+    toy = {"toy": {"corpus": "toy", "count": 4}}
+    go(systems=["toy-lazy", {"toy-noise": {"delay_s": 0.02}}], corpora=toy)
+    more = {"toy": {"corpus": "toy", "count": 6}, "other": {"corpus": "toy", "count": 6, "texts": False}}
+    prepared = prepare(
+        make_suite(systems=["toy-lazy", {"toy-noise": {"delay_s": 0.02}}], corpora=more, seeds=[9]), config
+    )
+    rtf = past_rtf(prepared.suite, Store(config.store))
+    for cell in plan_cells(prepared, Store(config.store), config):
+        share = 1 if cell["system"] == "toy-lazy" else config.workers
+        assert cell["estimate_s"] == pytest.approx(cell["hours"] * 3600 * rtf[cell["system"]] / share)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from metis_bench.audio import Audio
 from metis_bench.config import CHECKPOINTS, load_config
 from metis_bench.errors import ItemError, MissingPrerequisite, SuiteError
+from metis_bench.sources import source_files
 from metis_bench.suite.load import load_suite, presets, system_names
-from metis_bench.systems.base import Request, fingerprint, systems
+from metis_bench.systems.base import Request, System, fingerprint, systems
 from metis_bench.systems.metis import MetisOmni, MetisParams, MetisSE, MetisTTS, MetisVC, ReferenceSystem
+from reference_models import registry
 from reference_models.random_weights import write_random
 
 SE_FILES = [
@@ -96,8 +100,6 @@ def test_the_configs_folder_is_found(tmp_path: Path, weights: Path, monkeypatch:
 
 
 def test_content_identifies_a_system_and_paths_do_not(weights: Path, tmp_path: Path) -> None:
-    import shutil
-
     moved = tmp_path / "elsewhere"
     shutil.copytree(weights, moved)
     here, there = (fingerprint(MetisSE(MetisParams(checkpoint=str(f)))) for f in (weights, moved))
@@ -105,6 +107,63 @@ def test_content_identifies_a_system_and_paths_do_not(weights: Path, tmp_path: P
     write_random(moved, "tiny", names=["maskgct_s2a_model_full"], seed=5)
     assert fingerprint(MetisSE(MetisParams(checkpoint=str(moved)))) != here
     assert fingerprint(MetisSE(MetisParams(checkpoint="random-tiny"))) != here
+
+
+def test_what_stands_beside_weights_identifies_as_well(weights: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(weights, moved)
+    (config,) = (moved / "metis_se").glob("*.config.json")
+    before = fingerprint(MetisSE(MetisParams(checkpoint=str(moved))))
+    config.write_text(config.read_text().replace('"num_layers": 2', '"num_layers": 2, "rope_theta": 5000.0'))
+    assert "rope_theta" in config.read_text(), "which no tensor shows"
+    assert fingerprint(MetisSE(MetisParams(checkpoint=str(moved)))) != before
+
+
+def test_another_espeak_identifies_what_reads_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    speaks, hears = MetisTTS(MetisParams(checkpoint="random-tiny")), MetisSE(MetisParams(checkpoint="random-tiny"))
+    before = speaks.identity(), hears.identity()
+    library = tmp_path / "libespeak-ng.so"
+    library.write_bytes(b"1.51")
+    monkeypatch.setenv("METIS_ESPEAK_LIBRARY", str(library))
+    other = speaks.identity()
+    assert other != before[0] and hears.identity() == before[1]
+    library.write_bytes(b"1.50")
+    assert speaks.identity() not in (other, before[0])
+
+
+def test_the_source_of_what_runs_in_another_process_or_is_imported_late_identifies_a_system() -> None:
+    package = Path(registry.__file__).parent
+    late = {"text/_espeak_server.py", "text/japanese_kana.py", "lips/faces.py", "random_weights.py", "codecs/vocos.py"}
+    assert {package / name for name in late} <= set(source_files(MetisTTS, System))
+
+
+@pytest.mark.parametrize(
+    ("system", "params", "message"),
+    [
+        (MetisSE, {"variant": "so"}, "no stage 1 named 'so'"),
+        (MetisSE, {"variant": "tts"}, "the stage 1 'tts' cannot do se"),
+        (MetisSE, {"variant": "l2s"}, "cannot do se"),
+        (MetisTTS, {"variant": "vc"}, "cannot do tts with a text"),
+        (MetisOmni, {"variant": "tts"}, "cannot do se"),
+        (MetisSE, {"guided_by_text": True}, "the stage 1 'se' cannot do se with a text"),
+        (MetisVC, {"guided_by_text": True}, "'guided_by_text' has no effect"),
+        (MetisSE, {"duration": "ground-truth"}, "'duration' has no effect"),
+        (MetisSE, {"stage1": "mine.safetensors"}, "'stage1' has no effect"),
+        (MetisSE, {"lora_alpha": 4}, "'lora_alpha' has no effect"),
+    ],
+)
+def test_parameters_in_conflict_are_refused_before_anything_runs(
+    system: type[ReferenceSystem], params: dict[str, object], message: str
+) -> None:
+    with pytest.raises(SuiteError, match=message):
+        system(MetisParams.model_validate({"checkpoint": "random-tiny", **params})).check()
+
+
+def test_setting_up_loads_all_that_is_used(weights: Path) -> None:
+    system = MetisSE(MetisParams(checkpoint=str(weights)))
+    system.setup()
+    loaded = {name for name, value in vars(system._metis.parts).items() if isinstance(value, torch.nn.Module)}
+    assert loaded == {"stage1", "first", "fine", "decoder", "features"}
 
 
 def test_weights_from_files_speak_and_seeds_matter(weights: Path) -> None:
@@ -116,8 +175,6 @@ def test_weights_from_files_speak_and_seeds_matter(weights: Path) -> None:
 
 
 def test_damaged_weights_and_unusable_inputs_are_told(weights: Path, tmp_path: Path) -> None:
-    import shutil
-
     bad = tmp_path / "bad"
     shutil.copytree(weights, bad)
     (bad / "metis_se" / "metis_se.safetensors").write_bytes(b"\0" * 100)
