@@ -35,13 +35,27 @@ def source_files(cls: type, root: type) -> list[Path]:
         name = todo.pop()
         if name in seen or name == root.__module__:
             continue
-        file = _module_file(name)
         own = name in bases or name.startswith(SHIPPED)
-        if file is None or not (own or (file.is_relative_to(folder) and not shared)):
+        if not own and (shared or not _may_lie_in(name, folder)):
+            continue
+        file = _module_file(name)
+        if file is None or not (own or file.is_relative_to(folder)):
             continue
         seen[name] = file
         todo += _imports(ast.parse(file.read_bytes()), name)
     return list(seen.values())
+
+
+def _may_lie_in(name: str, folder: Path) -> bool:
+    """Whether a module's top-level package is in, or around, `folder`. Imports nothing (a submodule's spec would)."""
+    try:
+        spec = importlib.util.find_spec(name.partition(".")[0])
+    except (ImportError, ValueError):
+        return False
+    if spec is None:
+        return False
+    places = [Path(place).resolve() for place in spec.submodule_search_locations or [spec.origin or ""]]
+    return any(place.is_relative_to(folder) or folder.is_relative_to(place) for place in places)
 
 
 def _module_file(name: str) -> Path | None:

@@ -92,8 +92,10 @@ class LocalExecutor:
         """
         self._factory, self._init, self._timeout, self._grace = factory, init, timeout_s, grace_s
         self._envs: list[dict[str, str]] = [{"CUDA_VISIBLE_DEVICES": g} for g in gpus] or [{} for _ in range(workers)]
+        waits = os.environ.get("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin starve each other on a busy machine
         for env in self._envs:
             env.update({name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")})
+            env["OMP_WAIT_POLICY"] = waits
         self._workers: list[_Worker] = []
         self._failed_starts = self._cold_deaths = 0
 
