@@ -19,7 +19,7 @@ from reference_models.codecs.acoustic import AcousticDecoder, AcousticEncoder
 from reference_models.codecs.semantic import SemanticCodec
 from reference_models.codecs.weight_norm import fold_weight_norm
 from reference_models.config import Attention, FeaturesConfig, S2AConfig, Stage1Config, VisualConfig
-from reference_models.errors import CheckpointError
+from reference_models.errors import CheckpointError, MetisError
 from reference_models.features import SemanticFeatures, unused_key
 from reference_models.hub import find
 from reference_models.lips.visual import VisualEncoder
@@ -75,7 +75,11 @@ def open_source(
     attention: Attention = "sdpa",
     seed: int = 0,
 ) -> Source:
-    """`random-tiny`, `random-full`, or the folder of the checkpoints (None: the Hugging Face cache alone)."""
+    """`random-tiny`, `random-full`, or the folder of the checkpoints (None: the Hugging Face cache alone).
+
+    Fails with `MetisError` (no such device here) or `CheckpointError` (no such folder).
+    """
+    _check_device(device)
     if where in ("random-tiny", "random-full"):
         size: Size = "tiny" if where == "random-tiny" else "full"
         return RandomWeights(size, seed, dtype=dtype, device=device, attention=attention)
@@ -85,6 +89,15 @@ def open_source(
             f"{folder} is not a folder", fix="give the folder of the checkpoints, random-tiny or random-full"
         )
     return Checkpoints(folder, dtype=dtype, device=device, attention=attention)
+
+
+def _check_device(device: Device) -> None:
+    """Before gigabytes are read for it."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        reason = str(error).splitlines()[0]
+        raise MetisError(f"no device '{device}' on this machine ({reason})", fix="device='cpu'") from error
 
 
 class Checkpoints:

@@ -159,6 +159,8 @@ def _timed(path: Path, container: InputContainer, stream: VideoStream) -> Iterat
             if packet.is_corrupt:
                 raise InputError(f"{path}: damaged or truncated after {float(end):.2f} s")
             for frame in packet.decode():
+                if frame.is_corrupt:  # the decoder paints over what it cannot read
+                    raise InputError(f"{path}: damaged after {float(end):.2f} s")
                 if frame.pts is None or frame.time_base is None:
                     raise InputError(f"{path}: its frames carry no times", fix="remux it into mp4")
                 time = frame.pts * frame.time_base

@@ -143,7 +143,11 @@ class Mandarin:
         if read is None and self.mode == "fixed":
             read = bopomofo.read_pinyin(_pypinyin(char)[0])
         if read is None:
-            raise InputError(f"Mandarin: no reading for the character {char!r} (U+{ord(char):04X}, lexicon: {pinyin})")
+            known = f", only {pinyin!r} in the lexicon" if pinyin else ""
+            raise InputError(
+                f"Mandarin: no reading for the character {char!r} (U+{ord(char):04X}{known})",
+                fix="write another character of that sound",
+            )
         return read
 
     def _look_up(self, word: str) -> list[str] | None:

@@ -11,6 +11,8 @@
 | yes — no, yes -- no, yes - no | yes no                         | yes, no                                     |
 | de/fr/ko 10–20, ko 10-20      | 1020                           | 10 20                                       |
 | and/or                        | andor                          | and or                                      |
+| 10^6, (1)(2), 6'2, 3·1        | 106, 12, 6 ' 2, 31             | 10 6, 1 2, 6 2, 3 1                         |
+| ko 3.14                       | 3 14 (no word for the dot)     | 3 점 1 4                                     |
 | e + combining accent, Ａ      | e, as eSpeak names it          | é, A                                        |
 """
 
@@ -33,6 +35,9 @@ _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}  # ！ to 
 _LETTER = r"[^\W\d_]"
 _QUOTE = re.compile(rf"((?<={_LETTER})['’ʼ](?={_LETTER}))|['‘’‚‛ʼ]")
 _MINUS = re.compile(r"(?<![\w.,])[-−]\s?(?=[€£$¥]?\d)|\s−\s")
+_FEET = re.compile(r"(?<=\d)['’′](?=\d{1,2}(?!\d))")  # 6'2, but not the thousands of 1'000
+_DECIMAL = re.compile(r"(?<![\d.])(\d[\d,]*)\.(\d+)(?!\.?\d)")  # 3.14, but not 2024.1.2
+_BETWEEN_NUMBERS = re.compile(r"(?<=\d)[^\w\s.,:;!?…'/$£。、⋯]+(?=\d)")  # what `tokenizer` drops without a trace
 _DASH = re.compile(r"\s*(?:--+|[—―]+|(?<=\s)[-–](?=\s))\s*")
 _ADDRESS = re.compile(r"\S+@\S+\w")
 _AMOUNT = re.compile(r"([€£$¥])\s?(\d+(?:[.,]\d+)*)")
@@ -42,15 +47,18 @@ def spoken(text: str, language: str) -> str:
     """`text` ('en', 'fr', 'de' or 'ko') with the symbols of the table above as words or commas."""
     table = _TABLES[language]
     text = unicodedata.normalize("NFC", text).translate(_FULL_WIDTH)
-    text = _QUOTE.sub(lambda m: "'" if m[1] else "", text)
+    text = _QUOTE.sub(lambda m: "'" if m[1] else "", _FEET.sub(" ", text))
     text = _ADDRESS.sub(lambda m: m[0].replace("@", f" {table['@']} ").replace(".", f" {table['.']} "), text)
     text = _AMOUNT.sub(lambda m: _money(m[1], m[2], language), _MINUS.sub(f" {table['−']} ", text))
     text = _DASH.sub(_pause, text)
     text = re.sub(r"–|(?<=\d)-(?=\d)|(?<!\d)/|/(?!\d)", " ", text)
     if language != "en":
         text = text.replace("/", " ")  # English reads fractions
+    if language == "ko":  # its eSpeak voice has no word for the dot
+        text = _DECIMAL.sub(lambda m: f"{m[1]} {table['.']} {' '.join(m[2])}", text)
     own = _OWN_CURRENCIES.get(language, "")
-    return re.sub(r"[%&@+=°€£$¥]", lambda m: _symbol(m, table, own), text)
+    text = re.sub(r"[%&@+=°€£$¥]", lambda m: _symbol(m, table, own), text)
+    return _BETWEEN_NUMBERS.sub(" ", text)
 
 
 def _money(sign: str, amount: str, language: str) -> str:

@@ -16,7 +16,7 @@ from torch import nn
 from reference_models import hub
 from reference_models.checkpoints import Checkpoints, Source, open_source
 from reference_models.codecs.weight_norm import WeightNormConv1d
-from reference_models.errors import CheckpointError, MissingCheckpoint
+from reference_models.errors import CheckpointError, MetisError, MissingCheckpoint
 from reference_models.hub import fetch, find, status
 from reference_models.noise import SeededNoise
 from reference_models.random_weights import RandomWeights, write_random
@@ -138,6 +138,12 @@ def test_unknown_names(tmp_path: Path) -> None:
         RandomWeights("tiny").stage1("tts2")
     with pytest.raises(CheckpointError, match="is not a folder"):
         open_source(tmp_path / "none")
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "gpu"])
+def test_devices_that_are_not_here(device: str) -> None:
+    with pytest.raises(MetisError, match=rf"no device '{device}' on this machine \(.+\)\n  fix: device='cpu'"):
+        open_source("random-tiny", device=device)
 
 
 @pytest.fixture

@@ -115,6 +115,17 @@ def test_a_truncated_film_is_refused(tmp_path: Path, suffix: str, options: dict[
         list(open_video(cut))
 
 
+def test_a_damaged_film_is_refused(tmp_path: Path) -> None:
+    """Its header and length are right; the decoder guesses what it cannot read, and goes on."""
+    rng = np.random.default_rng(0)
+    whole = write_video(tmp_path / "whole.mp4", rng.integers(0, 255, (50, 64, 64, 3), dtype=np.uint8))
+    content = np.frombuffer(whole.read_bytes(), np.uint8).copy()
+    content[rng.integers(len(content) // 4, len(content) // 2, 300)] ^= 0xFF
+    (tmp_path / "damaged.mp4").write_bytes(content.tobytes())
+    with pytest.raises(InputError, match=r"damaged.* after 0\.\d\d s"):
+        list(open_video(tmp_path / "damaged.mp4"))
+
+
 def test_a_film_without_its_index_is_refused(tmp_path: Path) -> None:
     whole = write_video(tmp_path / "whole.mp4", grey_ramp(20))  # the index stands at the end
     (tmp_path / "cut.mp4").write_bytes(whole.read_bytes()[:-200])

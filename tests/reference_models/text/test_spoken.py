@@ -39,6 +39,11 @@ def said(text: str, language: str = "en") -> str:
         ("en", "and/or", "and or"),
         ("en", "Cafe\u0301", "Café"),
         ("en", "ＡＢ１２！", "AB12!"),
+        ("en", "10^6, (1)(2), 3·1 and 1😀2", "10 6, (1 2), 3 1 and 1 2"),
+        ("de", "10*6, 10×6, 1~2", "10 6, 10 6, 1 2"),
+        ("en", "6'2 tall, 6’2\" tall, 5′11", '6 2 tall, 6 2" tall, 5 11'),
+        ("de", "1'000'000", "1000000"),
+        ("ko", "3.14, 1,000.5. 2024.1.2", "3 점 1 4, 1,000 점 5. 2024.1.2"),
     ],
 )
 def test_symbols_become_words(language: str, text: str, expected: str) -> None:
@@ -52,6 +57,7 @@ def test_symbols_become_words(language: str, text: str, expected: str) -> None:
         "$3.50 and £20 at 3/4",
         "Wait... what? No: way; yes!",
         "1,234,567.5",
+        "3:30, 1。2、3 and 3.14",
         'She said "go" (twice)',
     ],
 )
