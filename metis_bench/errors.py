@@ -14,9 +14,9 @@ Code 3 is a finished run's own (an oracle order is violated), 70 a bug of ours; 
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from pathlib import Path
+
+from reference_models.errors import nearest as nearest
 
 
 class MetisBenchError(Exception):
@@ -70,14 +70,6 @@ class Interrupted(MetisBenchError):
     """The user stopped the run; running the same command again resumes it."""
 
     exit_code = 130
-
-
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """'; did you mean X? Valid: ...' for error messages: the closest valid name first, then all of them."""
-    names = sorted(valid)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"; did you mean '{close[0]}'?" if close else ""
-    return f"{hint} (valid: {', '.join(names)})" if names else hint
 
 
 def install_command(extra: str | None) -> str:

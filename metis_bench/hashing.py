@@ -41,8 +41,3 @@ def sha256_path(path: Path) -> str:
         files = sorted(p for p in path.rglob("*") if p.is_file())
         return sha256_json([[p.relative_to(path).as_posix(), sha256_file(p)] for p in files])
     return sha256_file(path)
-
-
-def derive_seed(*parts: str | int) -> int:
-    """A 32-bit seed that depends on every part and on nothing else (not on order, batch or process)."""
-    return int(sha256_json(list(parts))[:8], 16)

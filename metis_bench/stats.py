@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from metis_bench.hashing import derive_seed
+from reference_models.seeds import derive_seed
 
 BLOCK = 1 << 22  # weights worked on at a time
 

@@ -4,10 +4,14 @@ MetisError
   +-- CheckpointError       a file is there but wrong: keys, shapes, rank, truncated, code inside
   +-- MissingCheckpoint     a file is not there: says which one, and where to put it
   +-- MissingPackage        an optional package is not installed: says which, and for what
+  +-- VoiceError            eSpeak has no such voice
   +-- InputError            this text, audio or video cannot be used (ends one item, never a run)
 """
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
 
 
 class MetisError(Exception):
@@ -45,5 +49,17 @@ class MissingPackage(MetisError):
         return type(self), (self.what, self.package, self.extra)
 
 
+class VoiceError(MetisError):
+    """eSpeak NG has no such voice."""
+
+
 class InputError(MetisError):
     """One input (text, audio, video) cannot be processed."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """'; did you mean X? Valid: ...' for error messages: the closest valid name first, then all of them."""
+    names = sorted(valid)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"; did you mean '{close[0]}'?" if close else ""
+    return f"{hint} (valid: {', '.join(names)})" if names else hint

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from reference_models.config import FEATURE_SAMPLE_RATE, FeaturesConfig
@@ -15,6 +18,8 @@ from reference_models.errors import InputError
 
 WINDOW, HOP = 400, 160  # samples of one filter bank frame (25 ms) and from one to the next (10 ms)
 STACK = 2  # filter bank frames in one feature frame
+FFT, PREEMPHASIS, MEL_FLOOR = 512, 0.97, 1.192092955078125e-07
+CHUNK = 128  # filter bank frames computed at a time
 MIN_SAMPLES = WINDOW + HOP  # the extractor divides by the variance over frames, so it needs two
 
 
@@ -40,18 +45,20 @@ def unused_key(name: str, cfg: FeaturesConfig | None = None) -> bool:
 
 
 class FeatureExtractor:
-    """Waveform to normalised log-mel filter banks, two frames stacked: transformers' SeamlessM4TFeatureExtractor."""
+    """Waveform to normalised log-mel filter banks, two frames stacked: transformers' SeamlessM4TFeatureExtractor.
+
+    The same numbers by the same steps, on many frames at once: there, a loop over frames takes three times as long.
+    """
 
     def __init__(self, cfg: FeaturesConfig) -> None:
         from transformers import SeamlessM4TFeatureExtractor
 
-        self._extract = SeamlessM4TFeatureExtractor(  # type: ignore[no-untyped-call]
-            feature_size=cfg.mel_bins,
-            num_mel_bins=cfg.mel_bins,
-            sampling_rate=FEATURE_SAMPLE_RATE,
-            padding_value=cfg.padding_value,
-            stride=STACK,
+        tables = SeamlessM4TFeatureExtractor(  # type: ignore[no-untyped-call]
+            feature_size=cfg.mel_bins, num_mel_bins=cfg.mel_bins, sampling_rate=FEATURE_SAMPLE_RATE, stride=STACK
         )
+        self._window: NDArray[np.float64] = np.asarray(tables.window, np.float64)  # (400,)
+        self._mel_filters: NDArray[np.float64] = np.asarray(tables.mel_filters, np.float64)  # (257, M)
+        self._padding_value = cfg.padding_value
 
     def __call__(self, wav: Tensor) -> tuple[Tensor, Tensor]:
         """Waveform (S,) at 16 kHz, full scale 1, to filter banks (1, T, 160) and mask (1, T), on the CPU.
@@ -69,8 +76,35 @@ class FeatureExtractor:
             )
         if not bool(torch.isfinite(wav).all()):
             raise InputError("the audio holds samples that are not finite numbers", fix="repair or leave out the file")
-        out = self._extract(wav.float().cpu().numpy(), sampling_rate=FEATURE_SAMPLE_RATE, return_tensors="pt")
-        return out["input_features"], out["attention_mask"]
+        log_mels = self._log_mels(wav.float().cpu().numpy())  # (F, M)
+        log_mels = (log_mels - log_mels.mean(0)) / np.sqrt(log_mels.var(0, ddof=1) + 1e-7)
+        rest = -len(log_mels) % STACK
+        padded = np.pad(log_mels, ((0, rest), (0, 0)), constant_values=self._padding_value)
+        mask = torch.ones(1, len(padded) // STACK, dtype=torch.int32)
+        mask[0, len(log_mels) // STACK :] = 0
+        return torch.from_numpy(padded.reshape(1, len(padded) // STACK, -1)), mask
+
+    def _log_mels(self, wav: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(S,) to (F, M), each column contiguous: the order in which transformers sums over frames."""
+        samples = (wav * np.float32(2**15)).astype(np.float64)  # Kaldi's scale of 16-bit integers
+        windows = sliding_window_view(samples, WINDOW)[::HOP]  # (F, 400)
+        out: NDArray[np.float32] = np.empty((self._mel_filters.shape[1], len(windows)), np.float32)
+        for start in range(0, len(windows), CHUNK):  # what fits the cache
+            out[:, start : start + CHUNK] = self._of_windows(windows[start : start + CHUNK]).T
+        return np.asarray(out.T)
+
+    def _of_windows(self, windows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(F, 400) samples to (F, M): offset removed, pre-emphasis, Povey's window, power, mel filters, log."""
+        from scipy.fft import rfft
+
+        centred = windows - windows.mean(1, keepdims=True)
+        buffer = np.zeros((len(windows), FFT))
+        buffer[:, 0] = centred[:, 0] * (1 - PREEMPHASIS)
+        buffer[:, 1:WINDOW] = centred[:, 1:] - PREEMPHASIS * centred[:, :-1]
+        buffer[:, :WINDOW] *= self._window
+        spectrum = rfft(buffer).astype(np.complex64)  # transformers keeps single precision here
+        power = spectrum.real.astype(np.float64) ** 2 + spectrum.imag.astype(np.float64) ** 2  # (F, 257)
+        return np.asarray(np.log(np.maximum(MEL_FLOOR, power @ self._mel_filters)))
 
 
 class SemanticFeatures(nn.Module):

@@ -188,10 +188,6 @@ def corrupt(
     return Corruption(t, prompt, hide(torch.bernoulli(share, generator=generator), prompt))
 
 
-def masked_cross_entropy(logits: Tensor, targets: Tensor, counted: Tensor) -> Tensor:
-    """Mean cross entropy over counted positions: logits (B, T, V), targets (B, T), counted (B, T) bool -> scalar.
-
-    Our definition: the release has no loss.
-    """
-    loss = F.cross_entropy(logits.float().transpose(1, 2), targets, reduction="none")  # (B, T)
-    return (loss * counted).sum() / counted.sum()
+def cross_entropy_sum(logits: Tensor, targets: Tensor, counted: Tensor) -> Tensor:
+    """Cross entropy over counted positions, summed: logits (B, T, V), targets (B, T), counted (B, T) bool -> scalar."""
+    return F.cross_entropy(logits[counted].float(), targets[counted], reduction="sum")

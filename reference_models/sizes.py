@@ -27,7 +27,7 @@ from reference_models.config import (
 )
 from reference_models.errors import CheckpointError
 
-Size: TypeAlias = Literal["tiny", "full"]
+Size: TypeAlias = Literal["tiny", "mini", "full"]
 Config: TypeAlias = Stage1Config | S2AConfig | SemanticCodecConfig | AcousticCodecConfig | FeaturesConfig | VisualConfig
 C = TypeVar("C", bound=Config)
 Masked = TypeVar("Masked", Stage1Config, S2AConfig)
@@ -38,17 +38,30 @@ TINY_FEATURES = FeaturesConfig(
 )
 TINY_VISUAL = VisualConfig(dim=24, num_heads=4, inner_dim=48, num_layers=2)
 
+# The mini family: what a laptop trains and runs (`reference_models.mini`).
+MINI_STAGE1 = TransformerConfig(hidden_size=160, num_layers=5, num_heads=4, mlp_ratio=2)
+MINI_FIRST = TransformerConfig(hidden_size=160, num_layers=4, num_heads=4, mlp_ratio=2)
+MINI_FINE = TransformerConfig(hidden_size=128, num_layers=3, num_heads=4, mlp_ratio=2)
+MINI_FEATURES = FeaturesConfig(
+    hidden_size=96, num_layers=3, layer=3, num_heads=4, inner_dim=192, left_context=16, right_context=8, conv_kernel=15
+)
+MINI_VISUAL = VisualConfig(dim=64, num_heads=4, inner_dim=128, num_layers=2)
+MINI_SEMANTIC = SemanticCodecConfig(MINI_FEATURES.hidden_size, 256, 8, BackboneConfig(96, 192, 2))
+MINI_ACOUSTIC = AcousticCodecConfig(12, (8, 5, 4, 3), 64, 4, 256, 8, BackboneConfig(160, 480, 5))
+MINI_PHONES = 384  # rows of the phone table: 363 phones, and the last row for padding
+
 
 def sized(config: C, size: Size) -> C:
-    """The configuration itself (full) or of the tiny family, whose members fit together; codebooks stay official."""
-    return config if size == "full" else cast(C, _tiny(config))
+    """The configuration itself (full), or of a family whose members fit together: tiny (official codebooks) or mini."""
+    if size == "full":
+        return config
+    return cast(C, _tiny(config) if size == "tiny" else _mini(config))
 
 
 def _tiny(config: Config) -> Config:
     match config:
         case Stage1Config():
-            widths = {"none": config.condition_dim, "gated": TINY_FEATURES.hidden_size, "plain": TINY_VISUAL.dim}
-            return dataclasses.replace(config, transformer=TINY_TRANSFORMER, condition_dim=widths[config.adapter])
+            return _stage1(config, TINY_TRANSFORMER, TINY_FEATURES, TINY_VISUAL)
         case S2AConfig():
             return dataclasses.replace(config, transformer=TINY_TRANSFORMER)
         case SemanticCodecConfig():
@@ -60,6 +73,36 @@ def _tiny(config: Config) -> Config:
             return TINY_FEATURES
         case VisualConfig():
             return TINY_VISUAL
+
+
+def _mini(config: Config) -> Config:
+    match config:
+        case Stage1Config():
+            small = _stage1(config, MINI_STAGE1, MINI_FEATURES, MINI_VISUAL)
+            return dataclasses.replace(small, codebook_size=MINI_SEMANTIC.codebook_size, phone_vocab=MINI_PHONES)
+        case S2AConfig():
+            return dataclasses.replace(
+                config,
+                transformer=MINI_FIRST if config.first_layer else MINI_FINE,
+                num_quantizers=1 if config.first_layer else MINI_ACOUSTIC.num_quantizers,
+                codebook_size=MINI_ACOUSTIC.codebook_size,
+                semantic_size=MINI_SEMANTIC.codebook_size,
+            )
+        case SemanticCodecConfig():
+            return MINI_SEMANTIC
+        case AcousticCodecConfig():
+            return MINI_ACOUSTIC
+        case FeaturesConfig():
+            return MINI_FEATURES
+        case VisualConfig():
+            return MINI_VISUAL
+
+
+def _stage1(
+    config: Stage1Config, transformer: TransformerConfig, features: FeaturesConfig, visual: VisualConfig
+) -> Stage1Config:
+    widths = {"none": config.condition_dim, "gated": features.hidden_size, "plain": visual.dim}
+    return dataclasses.replace(config, transformer=transformer, condition_dim=widths[config.adapter])
 
 
 def with_attention(config: Masked, attention: Attention) -> Masked:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from reference_models.config import Attention, TransformerConfig
 
@@ -156,6 +157,7 @@ class Transformer(nn.Module):
     def __init__(self, config: TransformerConfig, conditioned: bool) -> None:
         super().__init__()
         self.config = config
+        self.recompute = False  # training: blocks run again in the backward pass instead of keeping what they computed
         width = config.hidden_size
         self.layers = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.norm = AdaptiveRMSNorm(width, config.norm_eps)
@@ -203,7 +205,8 @@ class Transformer(nn.Module):
         """One pass: x (B, N, C), gains (2L + 1, B or 1, 1, C) -> (B, N - layout.unread, C), normalised."""
         last = len(self.layers) - 1
         for i, block in enumerate(self.layers):
-            x = block(x, (gains[2 * i], gains[2 * i + 1]), layout, layout.unread if i == last else 0)
+            given = (x, (gains[2 * i], gains[2 * i + 1]), layout, layout.unread if i == last else 0)
+            x = checkpoint(block, *given, use_reentrant=False) if self.recompute and self.training else block(*given)
         return self.norm(x, gains[-1])  # type: ignore[no-any-return]
 
 

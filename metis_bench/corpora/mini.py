@@ -26,16 +26,17 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, Field, ValidationError
 
 from metis_bench.audio import Audio, encode_wav
-from metis_bench.corpora import mini_acoustics as acoustics
-from metis_bench.corpora import mini_speech, mini_text
 from metis_bench.corpora.base import Corpus, Item, LoadedCorpus, Params, Subset, corpora
-from metis_bench.corpora.mini_speech import SPEAKERS, Speaker, say
-from metis_bench.corpora.mini_text import sentence
 from metis_bench.files import write_atomic
-from metis_bench.hashing import JSON, derive_seed, sha256_bytes, sha256_file, sha256_json
-from metis_bench.systems import _espeak_server, espeak_engine
+from metis_bench.hashing import JSON, sha256_bytes, sha256_file, sha256_json
 from metis_bench.systems.base import require_package
-from metis_bench.systems.espeak_engine import EspeakEngine
+from metis_bench.systems.told import told
+from reference_models import seeds
+from reference_models.mini import _espeak_server, acoustics, espeak, grammar, voices
+from reference_models.mini.espeak import EspeakEngine
+from reference_models.mini.grammar import sentence
+from reference_models.mini.voices import SPEAKERS, Speaker, say
+from reference_models.seeds import derive_seed
 
 VERSION = "1"  # raise it when any sample of the corpus changes
 RATE = {"tts": 24_000, "vc": 24_000, "tse": 16_000, "se": 16_000}  # Hz
@@ -45,7 +46,7 @@ T60_S = (0.3, 0.6)
 REVERB = ("no_reverb", "with_reverb")
 LICENCE = "generated (MIT); synthetic speech by eSpeak NG, no human voice"
 MANIFEST = "manifest.json"
-MADE_BY = (sys.modules[__name__], mini_text, mini_speech, acoustics, espeak_engine, _espeak_server)
+MADE_BY = (sys.modules[__name__], grammar, voices, acoustics, espeak, _espeak_server, seeds)
 AUDIO = ("prompt", "source", "reference")
 MAX_ITEMS = 10_000  # sentences from here on are nobody's target
 Samples: TypeAlias = NDArray[np.int16]
@@ -114,7 +115,7 @@ class Mini(Corpus):
         """The entries of a complete, verified folder; whatever is missing or altered is made again."""
         known = _read_manifest(folder / MANIFEST, identity)
         entries: list[Entry] = []
-        with EspeakEngine() as engine:  # starts at the first synthesis: never, when all is there
+        with told(), EspeakEngine() as engine:  # starts at the first synthesis: never, when all is there
             for index in range(self.params.items):
                 if index < len(known) and self._intact(folder, index, known[index]):
                     entries.append(known[index])

@@ -11,8 +11,9 @@ from typing import Any, Literal
 from metis_bench import audio
 from metis_bench.corpora.base import Item, LoadedCorpus, Need, Subset, Task
 from metis_bench.errors import AudioError, CorpusError
-from metis_bench.hashing import JSON, derive_seed, sha256_file, sha256_json
+from metis_bench.hashing import JSON, sha256_file, sha256_json
 from metis_bench.suite.schema import Suite
+from reference_models.seeds import derive_seed
 
 AUDIO_FIELDS: tuple[Literal["prompt", "source", "reference"], ...] = ("prompt", "source", "reference")
 FILE_FIELDS: tuple[Literal["prompt", "source", "reference", "video"], ...] = (*AUDIO_FIELDS, "video")

@@ -8,8 +8,9 @@ from metis_bench.audio import Audio
 from metis_bench.corpora.base import Params
 from metis_bench.errors import ItemError, nearest
 from metis_bench.systems.base import Request, System, systems
-from metis_bench.systems.espeak_engine import EspeakEngine, Voice
+from metis_bench.systems.told import told
 from metis_bench.systems.world_vocoder import load_pyworld, transfer
+from reference_models.mini.espeak import EspeakEngine, Voice
 
 VOICES = {"en": "en-us", "zh": "cmn", "de": "de", "fr": "fr", "ja": "ja", "ko": "ko"}  # language -> eSpeak voice
 
@@ -36,7 +37,8 @@ class _Speaking(System):
     def setup(self) -> None:
         """Start eSpeak. Raises SuiteError for an unknown voice."""
         self._engine = EspeakEngine(self.params.timeout_s)
-        self._engine.check_voice(self.params.voice or VOICES["en"])
+        with told():
+            self._engine.check_voice(self.params.voice or VOICES["en"])
 
     def close(self) -> None:
         """End eSpeak."""
@@ -49,7 +51,9 @@ class _Speaking(System):
             raise ItemError(f"no eSpeak voice for language '{request.language}'{nearest(request.language, VOICES)}")
         name = self.params.voice or VOICES[request.language]
         voice = Voice(name, rate=self.params.rate, pitch=self.params.pitch, range=self.params.range)
-        return self._engine.synthesize(request.text, voice)
+        with told():
+            spoken = self._engine.synthesize(request.text, voice)
+        return Audio(spoken.samples, spoken.rate)
 
 
 @systems.register("espeak")

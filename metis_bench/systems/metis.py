@@ -7,8 +7,6 @@ them. Variants with other files or settings are a few lines of YAML: `suites/_sy
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,9 +16,10 @@ from pydantic import Field as Limit
 from metis_bench.audio import Audio
 from metis_bench.config import CHECKPOINTS
 from metis_bench.corpora.base import ALL_TASKS, Need, Params, Task
-from metis_bench.errors import ItemError, MissingPrerequisite, SuiteError, install_command
+from metis_bench.errors import MissingPrerequisite, SuiteError
 from metis_bench.hashing import JSON, sha256_file, sha256_path
 from metis_bench.systems.base import Request, System, systems
+from metis_bench.systems.told import told
 
 if TYPE_CHECKING:
     from reference_models.jobs import Job
@@ -163,7 +162,7 @@ class ReferenceSystem(System):
         from reference_models.pipeline import Metis
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        with _told():
+        with told():
             source = open_source(self._where(), dtype=getattr(torch, self.params.dtype), device=device)
             self._metis = Metis(source, self._stage1(), official=self.params.mode == "official")
             self._metis.parts.load(
@@ -173,7 +172,7 @@ class ReferenceSystem(System):
     def generate(self, request: Request) -> Audio:
         """One output at 24 kHz. Raises ItemError for inputs that cannot be used."""
         changes = self.params.model_dump(include={"length_rule", "steps", "guidance", "temperature"}, exclude_none=True)
-        with _told():
+        with told():
             speech = self._metis.generate([self._job(request)], **changes)[0]
         return Audio(speech.samples, speech.rate)
 
@@ -201,7 +200,7 @@ class ReferenceSystem(System):
 
         from reference_models.variants import variant_files
 
-        with _told():
+        with told():
             files = variant_files(self.params.variant or self.own_variant)
         own = {field: getattr(self.params, name) for name, field in OWN_FILES.items()}
         changes: dict[str, Any] = {field: Path(path) for field, path in own.items() if path is not None}
@@ -233,7 +232,7 @@ class ReferenceSystem(System):
         where, found = self._where(), {}
         folder = Path(where).expanduser() if where else None
         for part, file in self.parts().items():
-            with _told():
+            with told():
                 found[part] = find(file, folder) if isinstance(file, str) else file
             if not found[part].is_file():
                 fix = "put it there, or correct the suite"
@@ -321,20 +320,3 @@ def _sha256(path: str, size: int, changed: int) -> str:
     """Of gigabytes that several systems of one run share: read once a process."""
     del size, changed  # part of the cache's key
     return sha256_file(Path(path))
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Errors of the reference models in the harness' words."""
-    from reference_models import errors
-
-    try:
-        yield
-    except errors.InputError as error:
-        raise ItemError(error.message, fix=error.fix) from error
-    except errors.MissingPackage as error:
-        raise MissingPrerequisite(error.message, fix=install_command(error.extra)) from error
-    except errors.MissingCheckpoint as error:
-        raise MissingPrerequisite(error.message, fix=error.fix) from error
-    except errors.MetisError as error:
-        raise SuiteError(error.message, fix=error.fix) from error

@@ -13,14 +13,14 @@ import pytest
 from pydantic import ValidationError
 
 from metis_bench.audio import load, probe
-from metis_bench.corpora import mini_acoustics as acoustics
 from metis_bench.corpora.base import Item, corpora
 from metis_bench.corpora.mini import MAX_ITEMS, SUBSETS, Mini, MiniParams, make
-from metis_bench.corpora.mini_speech import SPEAKERS
-from metis_bench.corpora.mini_text import ITEMS_PER_ROLE, ROLES, SENTENCES, SLOTS, TASKS, sentence
 from metis_bench.errors import MissingPrerequisite
 from metis_bench.hashing import sha256_json
-from metis_bench.systems.espeak_engine import EspeakEngine
+from reference_models.mini import acoustics
+from reference_models.mini.espeak import EspeakEngine
+from reference_models.mini.grammar import ITEMS_PER_ROLE, ROLES, SENTENCES, SLOTS, TASKS, sentence
+from reference_models.mini.voices import SPEAKERS
 
 RATE = 16_000
 
@@ -214,7 +214,10 @@ def test_another_process_another_order_the_same_bytes(cache: Path, tmp_path: Pat
     code = """
 import sys
 from metis_bench.corpora.mini import make
-from metis_bench.systems.espeak_engine import EspeakEngine
+from reference_models.mini import acoustics
+from reference_models.mini.espeak import EspeakEngine
+from reference_models.mini.grammar import ITEMS_PER_ROLE, ROLES, SENTENCES, SLOTS, TASKS, sentence
+from reference_models.mini.voices import SPEAKERS
 import hashlib, json
 out = {}
 with EspeakEngine() as engine:

@@ -133,6 +133,20 @@ def test_frame_count_equals_the_extractor(samples, rng):
         assert (filter_banks[0, -1, 80:] == TINY.padding_value).all()
 
 
+def test_filter_banks_equal_those_of_transformers(rng):
+    transformers = pytest.importorskip("transformers")
+    original = transformers.SeamlessM4TFeatureExtractor(padding_value=TINY.padding_value)
+    ours = FeatureExtractor(TINY)
+    for samples in (560, 561, 719, 720, 16000, 20479, 20480, 20481, 70001):  # chunks of 128 frames are 20480 samples
+        noise = rng.normal(size=samples) * 10 ** rng.uniform(-4, 0)
+        noise[samples // 3 : samples // 2] = 0.0
+        wav = torch.from_numpy(noise.astype(np.float32))
+        expected = original(wav.numpy(), sampling_rate=16000, return_tensors="pt")
+        filter_banks, mask = ours(wav)
+        assert torch.equal(mask, expected["attention_mask"])
+        assert torch.allclose(filter_banks, expected["input_features"], atol=2e-6, rtol=0)
+
+
 def kaldi_filter_banks(wav):
     """(S,) to (T, 80): Kaldi's recipe in float64, written from its documentation."""
     steps = wav.unfold(0, 400, 160).double() * 2**15

@@ -11,7 +11,8 @@ from torch import Tensor
 from reference_models.acoustic import HIDDEN_FLOOR, S2A
 from reference_models.config import Attention
 from reference_models.estimate import Guidance
-from reference_models.masking import Sampling, hidden_share, masked_cross_entropy
+from reference_models.masking import Sampling, hidden_share
+from reference_models.training.objectives import token_loss
 from tests.reference_models.builders import Replay, load, s2a
 from tests.reference_models.recordings import Case, Recording
 from tests.reference_models.test_golden_stage1 import assert_gradients, corruption, modes
@@ -91,7 +92,8 @@ def test_golden_training(golden: Path, name: str, attention: Attention) -> None:
         valid = given["x_mask"].bool()
         logits = model(given["x0"], given["cond_code"], layer, mask, prompt, t, valid, packed=False)
         torch.testing.assert_close(logits, case.outputs["logits"], atol=TOLERANCE, rtol=0, msg=case.name)
-        loss = masked_cross_entropy(logits, given["x0"][..., layer], mask & valid)
+        found = token_loss(logits, given["x0"][..., layer], mask & valid)
+        loss = found.total / found.count
         torch.testing.assert_close(loss, case.outputs["loss"], atol=TOLERANCE, rtol=0)
         loss.backward()
         assert_gradients(model, case)

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from reference_models.conditioning import behind_prompt, to_token_rate
 from reference_models.config import Adapter, Attention
 from reference_models.estimate import Guidance
-from reference_models.masking import Sampling, hidden_share, hide, masked_cross_entropy
+from reference_models.masking import Sampling, hidden_share, hide
 from reference_models.stage1 import HIDDEN_FLOOR, Stage1
+from reference_models.training.objectives import token_loss
 from tests.reference_models.builders import Replay, load, stage1
 from tests.reference_models.recordings import Case, Recording
 
@@ -139,7 +140,8 @@ def test_golden_training(golden: Path, name: str, attention: Attention) -> None:
         )
         torch.testing.assert_close(logits, case.outputs["logits"], atol=TOLERANCE, rtol=0, msg=case.name)
         assert torch.equal((mask & valid).float(), case.outputs["final_mask"][..., 0]), case.name
-        loss = masked_cross_entropy(logits, given["x0"], mask & valid)
+        found = token_loss(logits, given["x0"], mask & valid)
+        loss = found.total / found.count
         torch.testing.assert_close(loss, case.outputs["loss"], atol=TOLERANCE, rtol=0)
         loss.backward()
         assert_gradients(model, case)

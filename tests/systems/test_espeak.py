@@ -17,7 +17,7 @@ from metis_bench.audio import Audio
 from metis_bench.errors import ItemError, MissingPrerequisite, SuiteError
 from metis_bench.systems.base import Request, fingerprint, systems
 from metis_bench.systems.espeak import VOICES, EspeakParams
-from metis_bench.systems.espeak_engine import EspeakEngine, Voice, plain_text
+from reference_models.mini.espeak import EspeakEngine, Voice, plain_text
 
 SNAKES = "Six sizzling snakes slither past the station."
 
@@ -113,7 +113,7 @@ def test_a_killed_server_is_replaced(engine: EspeakEngine) -> None:
 
 def test_a_server_that_stops_answering_is_an_item_error(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("espeakng_loader")
-    monkeypatch.setattr("metis_bench.systems.espeak_engine.GRACE_S", 0.1)
+    monkeypatch.setattr("reference_models.mini.espeak.GRACE_S", 0.1)
     with EspeakEngine(timeout_s=0.2) as engine:
         engine.synthesize("hi", Voice())
         assert engine._server is not None
@@ -151,7 +151,7 @@ def test_the_server_dies_with_its_parent() -> None:
     pytest.importorskip("espeakng_loader")
     code = """
 import os, time
-from metis_bench.systems.espeak_engine import EspeakEngine, Voice
+from reference_models.mini.espeak import EspeakEngine, Voice
 engine = EspeakEngine(); engine.synthesize("hi", Voice())
 if os.fork() == 0:  # a fork keeps the pipe open: its end alone must not be what the server waits for
     time.sleep(20); os._exit(0)

@@ -18,11 +18,12 @@ from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from metis_bench.audio import Audio
-from metis_bench.errors import ItemError, MissingPrerequisite, SuiteError, missing_extra, nearest
-from metis_bench.systems._espeak_server import LENGTH
-from metis_bench.systems._espeak_server import __file__ as SERVER
+from reference_models.errors import InputError, MetisError, MissingPackage, VoiceError, nearest
+from reference_models.mini._espeak_server import LENGTH
+from reference_models.mini._espeak_server import __file__ as SERVER
+from reference_models.mini.alignment import Phone, spans
 
 START_S = 30.0  # how long the server may take to load
 GRACE_S = 5.0  # how long the server may outlast the utterance's own time limit
@@ -42,25 +43,39 @@ class Voice:
     volume: int = 100
 
 
+@dataclass(frozen=True)
+class Spoken:
+    """samples: (T,) at `rate` Hz; phones: all of it, pauses too, without gaps."""
+
+    samples: NDArray[np.float32]
+    rate: int
+    phones: tuple[Phone, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Duration."""
+        return len(self.samples) / self.rate
+
+
 def library_paths() -> tuple[str, str]:
-    """(library, data folder) of the espeakng-loader wheel. Raises MissingPrerequisite."""
+    """(library, data folder) of the espeakng-loader wheel. Raises MissingPackage."""
     try:
         import espeakng_loader
     except ImportError:
-        raise missing_extra("eSpeak NG speech", "espeakng-loader", "embedded") from None
+        raise MissingPackage("eSpeak NG speech", "espeakng-loader", "embedded") from None
     return espeakng_loader.get_library_path(), espeakng_loader.get_data_path()
 
 
 def plain_text(text: str) -> str:
     """`text` without control characters: eSpeak reads commands after Ctrl-A, and stops at NUL.
 
-    Raises ItemError for text without a single visible character or not expressible in UTF-8.
+    Raises InputError for text without a single visible character or not expressible in UTF-8.
     """
     clean = "".join(" " if unicodedata.category(c) in {"Cc", "Co", "Cn"} else c for c in text).strip()
     if not clean:
-        raise ItemError("there is no text to speak")
+        raise InputError("there is no text to speak")
     if any(unicodedata.category(c) == "Cs" for c in clean):
-        raise ItemError("the text holds lone surrogates, which are not UTF-8")
+        raise InputError("the text holds lone surrogates, which are not UTF-8")
     return clean
 
 
@@ -83,10 +98,10 @@ class EspeakEngine:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def synthesize(self, text: str, voice: Voice, seed: int = 0) -> Audio:
+    def synthesize(self, text: str, voice: Voice, seed: int = 0) -> Spoken:
         """`text` said by `voice`, mono at eSpeak's 22050 Hz; markup is read out, never interpreted.
 
-        Raises ItemError (nothing to speak, crash, timeout), SuiteError (no such voice), MissingPrerequisite.
+        Raises InputError (nothing to speak, crash, timeout), VoiceError, MissingPackage.
         """
         clean = plain_text(text)
         with self._lock:
@@ -95,20 +110,20 @@ class EspeakEngine:
             reply, pcm = self._ask(self._request(clean, voice, seed))
             rate = int(self._hello["rate"])
         if "error" in reply:
-            raise ItemError(reply["error"])
-        samples = np.frombuffer(pcm, dtype="<i2")
+            raise InputError(reply["error"])
+        samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32) / 32768.0
         if not samples.any():
-            raise ItemError(f"eSpeak voice '{voice.name}' finds nothing to speak in {clean[:40]!r}")
-        return Audio(samples.astype(np.float32) / 32768.0, rate)
+            raise InputError(f"eSpeak voice '{voice.name}' finds nothing to speak in {clean[:40]!r}")
+        return Spoken(samples, rate, spans(reply["phones"], samples, rate))
 
     def check_voice(self, name: str) -> None:
-        """Raise SuiteError with the nearest valid name when eSpeak has no voice `name`."""
+        """Raise VoiceError with the nearest valid name when eSpeak has no voice `name`."""
         with self._lock:
             self._start()
             self._check_voice(name)
             reply, _ = self._ask(self._request("a", Voice(name), 0))
         if "error" in reply:  # eSpeak lists a few voices that it cannot load, such as en-gb
-            raise SuiteError(f"{reply['error']}{nearest(name, [v for v in self._hello['voices'] if v != name])}")
+            raise VoiceError(f"{reply['error']}{nearest(name, [v for v in self._hello['voices'] if v != name])}")
 
     def close(self) -> None:
         """End the server."""
@@ -127,9 +142,9 @@ class EspeakEngine:
     def _check_voice(self, name: str) -> None:
         language, _, variant = name.partition("+")
         if language not in self._hello["voices"]:
-            raise SuiteError(f"eSpeak has no voice '{language}'{nearest(language, self._hello['voices'])}")
+            raise VoiceError(f"eSpeak has no voice '{language}'{nearest(language, self._hello['voices'])}")
         if variant and variant not in self._hello["variants"]:
-            raise SuiteError(f"eSpeak has no voice variant '{variant}'{nearest(variant, self._hello['variants'])}")
+            raise VoiceError(f"eSpeak has no voice variant '{variant}'{nearest(variant, self._hello['variants'])}")
 
     def _start(self) -> None:
         if self._server is not None and self._owner == os.getpid() and self._server.poll() is None:
@@ -145,7 +160,7 @@ class EspeakEngine:
         if "error" in self._hello:
             reason = self._hello["error"]
             self.close()
-            raise MissingPrerequisite(
+            raise MetisError(
                 f"eSpeak NG does not start: {reason}",
                 fix='pip install --force-reinstall "espeakng-loader>=0.2.4"',
             )

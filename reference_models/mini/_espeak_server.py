@@ -1,11 +1,12 @@
 """A small process that speaks: initialises eSpeak NG once, then forks once an utterance. Standard library only.
 
-Run as a script by `espeak_engine`; never imported into a process that has threads, because it forks. eSpeak's consonant
+Run as a script by `espeak`; never imported into a process that has threads, because it forks. eSpeak's consonant
 noise comes from a random generator whose state survives calls and even espeak_Terminate, so one text said twice in
 one process differs. A child forked from the freshly initialised process starts from the same state every time:
 output then depends on the request alone, bit by bit.
 
 Protocol, both directions: 4-byte little-endian length, JSON of that length, and after a reply `bytes` of PCM16 mono.
+A reply holds `phones`: [milliseconds, symbol in IPA] where each phoneme starts, in order.
 """
 
 from __future__ import annotations
@@ -18,16 +19,19 @@ import select
 import signal
 import struct
 import sys
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NoReturn
 
 LENGTH = struct.Struct("<I")
+MAX_EVENTS = 100_000  # of one callback; eSpeak keeps far fewer
 POLL_S = 1.0  # how often an idle server looks whether its parent still lives
 
 # espeak-ng: src/include/espeak-ng/speak_lib.h
-SYNCHRONOUS, DONT_EXIT, CHARS_UTF8, END_PAUSE = 2, 0x8000, 1, 0x1000
+SYNCHRONOUS, CHARS_UTF8, END_PAUSE = 2, 1, 0x1000
+PHONEME_EVENTS, EVENTS_IN_IPA, DONT_EXIT = 1, 2, 0x8000  # what to initialise with
+EVENT_END, EVENT_PHONEME = 0, 7
 PARAMETERS = {"rate": 1, "volume": 2, "pitch": 3, "range": 4}
-CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 
 
 class VoiceStruct(ctypes.Structure):
@@ -44,6 +48,24 @@ class VoiceStruct(ctypes.Structure):
         ("score", ctypes.c_int),
         ("spare", ctypes.c_void_p),
     ]
+
+
+class EventStruct(ctypes.Structure):
+    """espeak_EVENT; `name` is its union as the eight bytes of a phoneme's name."""
+
+    _fields_ = [
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("name", ctypes.c_char * 8),
+    ]
+
+
+CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(EventStruct))
 
 
 def pack(message: dict[str, Any], pcm: bytes = b"") -> bytes:
@@ -79,7 +101,7 @@ def load_library(library_path: str, data_path: str) -> tuple[ctypes.CDLL, int]:
         ctypes.c_void_p,
         ctypes.c_void_p,
     ]
-    rate = library.espeak_Initialize(SYNCHRONOUS, 0, os.fsencode(data_path), DONT_EXIT)
+    rate = library.espeak_Initialize(SYNCHRONOUS, 0, os.fsencode(data_path), PHONEME_EVENTS | EVENTS_IN_IPA | DONT_EXIT)
     if rate <= 0:
         raise OSError(f"espeak_Initialize failed ({rate})")
     return library, rate
@@ -103,10 +125,14 @@ def voice_names(library: ctypes.CDLL) -> list[str]:
 def speak(library: ctypes.CDLL, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     """Reply and PCM for one request, said by a process that has said nothing before."""
     chunks: list[bytes] = []
+    phones: list[tuple[int, str]] = []
 
-    def keep(samples: Any, count: int, _events: Any) -> int:
+    def keep(samples: Any, count: int, events: Any) -> int:
         if samples and count > 0:
             chunks.append(ctypes.string_at(samples, 2 * count))
+        for event in takewhile(lambda e: e.type != EVENT_END, map(events.__getitem__, range(MAX_EVENTS))):
+            if event.type == EVENT_PHONEME:
+                phones.append((event.audio_position, event.name.decode("utf-8", "replace")))
         return 0
 
     callback = CALLBACK(keep)
@@ -118,7 +144,9 @@ def speak(library: ctypes.CDLL, request: dict[str, Any]) -> tuple[dict[str, Any]
     library.espeak_ng_SetRandSeed(request["seed"])
     text = request["text"].encode()
     status = library.espeak_Synth(text, len(text) + 1, 0, 1, 0, CHARS_UTF8 | END_PAUSE, None, None)
-    return ({"error": f"espeak_Synth failed ({status})"}, b"") if status != 0 else ({}, b"".join(chunks))
+    if status != 0:
+        return {"error": f"espeak_Synth failed ({status})"}, b""
+    return {"phones": phones}, b"".join(chunks)
 
 
 def child(library: ctypes.CDLL, request: dict[str, Any], out: int) -> NoReturn:

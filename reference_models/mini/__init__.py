@@ -1,0 +1,1 @@
+"""The mini family: a synthetic corpus, and models small enough to be trained and run on a laptop."""

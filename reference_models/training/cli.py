@@ -1,0 +1,138 @@
+"""`metis-train`: recipes from waveforms to weights. Imports of torch wait until a command needs them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reference_models.errors import MetisError, MissingCheckpoint, MissingPackage
+
+OK, USAGE, PREREQUISITE, INTERRUPTED = 0, 2, 5, 130
+TASKS = ("tts", "vc", "tse", "se", "l2s", "omni")
+
+
+def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def add(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+_running = _options(
+    click.option("--data", multiple=True, required=True, metavar="[NAME=]DIR", help="Shards; NAME for a mixture."),
+    click.option("--validation", metavar="DIR", type=click.Path(path_type=Path), help="Shards: validation loss."),
+    click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder; an unfinished run goes on."),
+    click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change the recipe."),
+    click.option("--minutes", type=float, help="Stop after so many minutes, with a checkpoint."),
+    click.option("--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), default="float32", show_default=True,
+                 help="Of the exported weights."),
+    click.option("--cpu", is_flag=True, help="Do not use a GPU."),
+)  # fmt: skip
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Train Metis: tokenize speech, pre-train, fine-tune.
+
+    With several GPUs: accelerate launch -m reference_models.training.cli COMMAND ...
+    """
+
+
+@cli.command()
+def ls() -> None:
+    """All recipes."""
+    from reference_models.training.recipe import load, names
+
+    for name in names():
+        click.echo(f"{name:18}{load(name).description}")
+
+
+@cli.command()
+@click.argument("recipe")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change the recipe.")
+def show(recipe: str, overrides: tuple[str, ...]) -> None:
+    """A recipe with all its values, as YAML."""
+    import yaml
+
+    from reference_models.training.recipe import load
+
+    click.echo(yaml.safe_dump(load(recipe, overrides).model_dump(mode="json"), sort_keys=False).rstrip())
+
+
+@cli.command()
+@click.argument("recipe", default="base")
+@_running
+def pretrain(recipe: str, **options: Any) -> None:
+    """Masked generative pre-training (recipe `base`, or another that starts from nothing)."""
+    _train(recipe, None, (), **options)
+
+
+@cli.command()
+@click.option("--task", required=True, type=click.Choice(TASKS))
+@click.option("--recipe", help="Instead of the task's own.")
+@click.option("--method", type=click.Choice(["full", "lora"]), default="full", show_default=True)
+@click.option("--rank", type=click.IntRange(1), default=32, show_default=True, help="Of the LoRA.")
+@click.option("--from", "start", type=click.Path(path_type=Path), help="The base: a folder or a file.")
+@_running
+def finetune(task: str, recipe: str | None, method: str, rank: int, start: Path | None, **options: Any) -> None:
+    """Fine-tune the base for a task, whole or by a LoRA."""
+    more = (f"lora={{rank: {rank}}}",) if method == "lora" else ()
+    _train(recipe or task, start, (f"model={task}", *more), **options)
+
+
+@cli.command()
+@click.argument("model", type=click.Choice(["first", "fine"]))
+@click.option("--recipe", help="Instead of s2a-first or s2a-fine.")
+@_running
+def s2a(model: str, recipe: str | None, **options: Any) -> None:
+    """Semantic to acoustic tokens: the model of codebook 0, or that of the others."""
+    _train(recipe or f"s2a-{model}", None, (), **options)
+
+
+def _train(
+    recipe: str,
+    start: Path | None,
+    more: tuple[str, ...],
+    *,
+    data: tuple[str, ...],
+    validation: Path | None,
+    out: Path,
+    overrides: tuple[str, ...],
+    minutes: float | None,
+    dtype: str,
+    cpu: bool,
+) -> None:
+    from reference_models.training.recipe import load
+    from reference_models.training.run import run
+
+    loaded = load(recipe, (*more, *overrides))
+    result, paths = run(loaded, data, out, start=start, validation=validation, minutes=minutes, dtype=dtype, cpu=cpu)
+    for path in paths:
+        click.echo(path)
+    if result.interrupted:
+        click.echo(f"stopped at step {result.step} of {loaded.steps}; the same command goes on", err=True)
+        raise SystemExit(INTERRUPTED)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command: errors of ours are one screen and an exit code, never a traceback."""
+    try:
+        cli.main(args=arguments, prog_name="metis-train", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(USAGE)
+    except click.Abort:
+        sys.exit(INTERRUPTED)
+    except MetisError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(PREREQUISITE if isinstance(error, (MissingPackage, MissingCheckpoint)) else USAGE)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""From a recipe to a model ready to be trained, and from the trained model to files that `open_source` opens."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from reference_models import lora as low_rank
+from reference_models.acoustic import S2A
+from reference_models.config import Stage1Config
+from reference_models.errors import CheckpointError
+from reference_models.hub import find, place
+from reference_models.loading import Tensors, check, load_tensors
+from reference_models.registry import BASE, FILES, FINE, FIRST, LIPS, OMNI, SPEECH, TTS
+from reference_models.seeds import derive_seed
+from reference_models.sizes import Config, config_beside, sized, write_config
+from reference_models.stage1 import Stage1
+from reference_models.training.objectives import S2AObjective, Stage1Objective, scale_weights
+from reference_models.training.recipe import Masking, Recipe, RecipeError
+from reference_models.transformer import init_weights
+from reference_models.variants import VARIANTS
+
+if TYPE_CHECKING:
+    from peft import LoraModel
+
+STAGE1: Mapping[str, Stage1Config] = {
+    "base": BASE,
+    "tts": TTS,
+    "vc": SPEECH,
+    "tse": SPEECH,
+    "se": SPEECH,
+    "l2s": LIPS,
+    "omni": OMNI,
+}
+S2A_FILES = {"first": "maskgct_s2a_model_1layer", "fine": "maskgct_s2a_model_full"}
+PROVENANCE = ".training.json"
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """A model under training. wrapped: peft's view of it, for a LoRA; arrays: what examples must hold."""
+
+    recipe: Recipe
+    model: Stage1 | S2A
+    objective: Stage1Objective | S2AObjective
+    arrays: tuple[str, ...]
+    wrapped: LoraModel | None = None
+
+    @property
+    def trained(self) -> int:
+        """Numbers that the optimiser changes."""
+        return sum(p.numel() for p in self.objective.parameters() if p.requires_grad)
+
+
+def build(recipe: Recipe, start: Path | None = None) -> Trainee:
+    """The model of a recipe with its initial weights.
+
+    start: a checkpoint of the base (a folder as `open_source` takes, or a file), which `start: base` needs
+
+    Errors: RecipeError where recipe and `start` contradict each other; CheckpointError, MissingCheckpoint
+    """
+    if recipe.kind == "s2a":
+        return _build_s2a(recipe)
+    if recipe.kind != "stage1":
+        raise RecipeError(f"{recipe.kind} is trained by `metis-train codec`")
+    if recipe.start == "base" and start is None:
+        raise RecipeError(
+            "this recipe starts from the pre-trained base", fix="give it: --from FOLDER, or --set start=scratch"
+        )
+    config = sized(STAGE1[recipe.model], recipe.size)
+    state: Tensors = {}
+    if recipe.start == "base" and start is not None:
+        path = start if start.is_file() else find("metis_base", start)
+        transformer = config_beside(path, sized(BASE, recipe.size)).transformer
+        config = dataclasses.replace(config, transformer=transformer)
+        state = load_tensors(path, dtype=torch.float32)
+    model = Stage1(config)
+    _initialise(model, recipe)
+    if state:
+        _continue(model, state, recipe)
+    if recipe.model not in ("base", "tts") and config.adapter == "gated":
+        model.get_parameter("cond_adapter.gate_scale").data.fill_(recipe.gate)
+    wrapped = None
+    if recipe.lora is not None:
+        with _seeded(recipe):
+            wrapped = low_rank.attach(model, recipe.lora.rank, alpha=recipe.lora.alpha, dropout=recipe.lora.dropout)
+    model.diff_estimator.recompute = recipe.recompute
+    return Trainee(recipe, model, Stage1Objective(model, **_masking(recipe.masking)), arrays_of(recipe), wrapped)
+
+
+def arrays_of(recipe: Recipe) -> tuple[str, ...]:
+    """What examples must hold beside semantic tokens; of a mixture, what each data set holds is used."""
+    if recipe.kind == "s2a":
+        return ("codes",)
+    config = STAGE1[recipe.model]
+    return tuple(n for n, wanted in (("phones", config.phones), ("condition", config.adapter != "none")) if wanted)
+
+
+def _build_s2a(recipe: Recipe) -> Trainee:
+    if recipe.lora is not None or recipe.start != "scratch":
+        raise RecipeError("S2A is trained whole and from nothing")
+    model = S2A(sized(FIRST if recipe.model == "first" else FINE, recipe.size))
+    _initialise(model, recipe)
+    model.diff_estimator.recompute = recipe.recompute
+    return Trainee(recipe, model, S2AObjective(model, **_masking(recipe.masking)), arrays_of(recipe))
+
+
+def _initialise(model: Stage1 | S2A, recipe: Recipe) -> None:
+    """The release's initial weights, drawn again with the recipe's seed, or scaled ones."""
+    with _seeded(recipe):
+        if recipe.init == "scaled":
+            scale_weights(model)
+        else:
+            init_weights(model)
+
+
+@contextmanager
+def _seeded(recipe: Recipe) -> Iterator[None]:
+    """What torch draws within follows from the recipe's seed; its generator stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed("weights", recipe.seed, recipe.model))
+        yield
+
+
+def _continue(model: Stage1, state: Tensors, recipe: Recipe) -> None:
+    """The base's weights; what fine-tuning adds keeps its initial ones. Strict about everything else."""
+    own = model.state_dict()
+    check(state, {k: v for k, v in own.items() if not k.startswith(low_rank.ADDED)}, f"the base for {recipe.model}")
+    model.load_state_dict(state, strict=False)
+
+
+def _masking(masking: Masking) -> dict[str, float]:
+    return {k: v for k, v in masking.model_dump().items() if v is not None}
+
+
+def export(trainee: Trainee, folder: Path, dtype: torch.dtype, facts: Mapping[str, Any]) -> list[Path]:
+    """Write the trained weights under official names into `folder`: the layout that `open_source(folder)` reads.
+
+    A LoRA is two files (LoRA and adapter). Beside each stands a JSON file with `facts` and the recipe.
+    """
+    recipe, model = trainee.recipe, trainee.model
+    paths: dict[Path, tuple[Tensors, Config, Config]]
+    if trainee.wrapped is None:
+        file = FILES[file_name(recipe)]
+        paths = {place(file, folder): (model.state_dict(), model.config, file.config)}
+    else:
+        assert recipe.lora is not None
+        lora, adapter = low_rank.extract(trainee.wrapped)
+        stem = folder / f"metis_{recipe.model}" / f"metis_{recipe.model}_lora_{recipe.lora.rank}"
+        paths = {stem.with_name(stem.name + ".safetensors"): (lora, model.config, model.config)}
+        if adapter:
+            paths[stem.with_name(stem.name + "_adapter.safetensors")] = (adapter, model.config, STAGE1[recipe.model])
+    for path, (tensors, config, standard) in paths.items():
+        low_rank.save({k: _stored(t, dtype) for k, t in tensors.items()}, path)
+        write_config(path, config, standard)
+        described = {**facts, "recipe": recipe.model_dump(), "torch": torch.__version__, "machine": platform.machine()}
+        path.with_suffix(PROVENANCE).write_text(json.dumps(described, indent=1, default=str) + "\n", encoding="utf-8")
+    return list(paths)
+
+
+def file_name(recipe: Recipe) -> str:
+    """What the official release calls the file of this model, in `registry.FILES`."""
+    name = S2A_FILES[recipe.model] if recipe.kind == "s2a" else VARIANTS[recipe.model].checkpoint
+    return str(name)
+
+
+def _stored(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    out = tensor.detach().to(dtype) if tensor.is_floating_point() else tensor.detach()
+    if not bool(out.isfinite().all()):
+        raise CheckpointError(f"the trained weights do not fit {dtype}", fix="export in float32, and look at the loss")
+    return out
