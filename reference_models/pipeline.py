@@ -17,6 +17,7 @@ from torch import Tensor
 
 from reference_models.checkpoints import Source
 from reference_models.config import SAMPLE_RATE
+from reference_models.errors import InputError
 from reference_models.estimate import Guidance
 from reference_models.jobs import DEFAULTS, Job, Settings
 from reference_models.masking import Sampling
@@ -24,7 +25,7 @@ from reference_models.noise import Noise, SeededNoise, TorchNoise
 from reference_models.parts import Parts
 from reference_models.prepare import Prepared, prepare
 from reference_models.speech import Speech
-from reference_models.variants import Stage1Files
+from reference_models.variants import Stage1Files, variant_files
 
 STAGE1, FIRST, FINE = 0, 1, 2  # forks of a job's noise
 
@@ -59,6 +60,10 @@ class Metis:
         batch_size: at most so many at once, similar lengths together; progress: called with jobs done and in all;
         changes: fields of `Settings`. Raises InputError for the first job that cannot be processed.
         """
+        tasks = variant_files(self.parts.variant).tasks
+        for job in jobs:
+            if tasks and job.task not in tasks:
+                raise InputError(f"this stage 1 was trained for {', '.join(tasks)}, not for {job.task}")
         prepared = [prepare(job, self.parts, self.settings(job, **changes), self.official) for job in jobs]
         order = sorted(
             range(len(jobs)), key=lambda i: (_signature(prepared[i]), len(prepared[i].prompt) + prepared[i].frames)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from reference_models.config import Stage1Config
+from reference_models.config import Stage1Config, Task
 from reference_models.errors import CheckpointError
 from reference_models.registry import BASE, LIPS, OMNI, SPEECH, TTS
 
@@ -17,6 +17,7 @@ class Stage1Files:
     config:      sizes, and what it takes (phones, frame conditions); a `*.config.json` of a file changes it
     checkpoint, adapter, lora: names in `registry.FILES`, or paths
     rank, alpha: of the LoRA; None: the rank that is found, twice the rank
+    tasks:       what it was trained for; empty: not known, so whatever its inputs allow
     """
 
     config: Stage1Config
@@ -25,23 +26,28 @@ class Stage1Files:
     lora: str | Path | None = None
     rank: int | None = None
     alpha: float | None = None
+    tasks: tuple[Task, ...] = ()
 
 
-def _fine_tune(name: str, rank: int) -> Stage1Files:
-    return Stage1Files(SPEECH, "metis_base", f"{name}_adapter", name, rank)
+def _full(config: Stage1Config, name: str, *tasks: Task) -> Stage1Files:
+    return Stage1Files(config, name, tasks=tasks)
+
+
+def _fine_tune(name: str, rank: int, task: Task) -> Stage1Files:
+    return Stage1Files(SPEECH, "metis_base", f"{name}_adapter", name, rank, tasks=(task,))
 
 
 VARIANTS: dict[str, Stage1Files] = {
     "base": Stage1Files(BASE, "metis_base"),
-    "tts": Stage1Files(TTS, "maskgct_t2s"),
-    "vc": Stage1Files(SPEECH, "metis_vc"),
-    "tse": Stage1Files(SPEECH, "metis_tse_full"),
-    "se": Stage1Files(SPEECH, "metis_se_full"),
-    "l2s": Stage1Files(LIPS, "metis_l2s"),
-    "omni": Stage1Files(OMNI, "metis_omni"),
-    "tse-lora-32": _fine_tune("metis_tse_lora_32", 32),
-    "se-lora-32": _fine_tune("metis_se_lora_32", 32),
-    "vc-lora-16": _fine_tune("metis_vc_lora_16", 16),
+    "tts": _full(TTS, "maskgct_t2s", "tts"),
+    "vc": _full(SPEECH, "metis_vc", "vc"),
+    "tse": _full(SPEECH, "metis_tse_full", "tse"),
+    "se": _full(SPEECH, "metis_se_full", "se"),
+    "l2s": _full(LIPS, "metis_l2s", "l2s"),
+    "omni": _full(OMNI, "metis_omni", "tts", "vc", "tse", "se"),
+    "tse-lora-32": _fine_tune("metis_tse_lora_32", 32, "tse"),
+    "se-lora-32": _fine_tune("metis_se_lora_32", 32, "se"),
+    "vc-lora-16": _fine_tune("metis_vc_lora_16", 16, "vc"),
 }
 
 

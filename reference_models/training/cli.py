@@ -11,7 +11,7 @@ import click
 
 from reference_models.errors import MetisError, MissingCheckpoint, MissingPackage
 
-OK, USAGE, PREREQUISITE, INTERRUPTED = 0, 2, 5, 130
+USAGE, PREREQUISITE, FAILED, INTERRUPTED = 2, 5, 6, 130  # as metis-bench's
 TASKS = ("tts", "vc", "tse", "se", "l2s", "omni")
 
 
@@ -33,6 +33,10 @@ _running = _options(
     click.option("--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), default="float32", show_default=True,
                  help="Of the exported weights."),
     click.option("--cpu", is_flag=True, help="Do not use a GPU."),
+    click.option("--weights", type=click.Path(path_type=Path), help="Folder with w2v-BERT, to simulate on the fly."),
+    click.option("--noise", type=click.Path(path_type=Path), help="Folder of noises; without: synthetic."),
+    click.option("--rooms", type=click.Path(path_type=Path), help="Folder of impulse responses; without: synthetic."),
+    click.option("--converter", default="world", show_default=True, help="Timbre of vc: world, resampled, openvoice=MODULE:NAME."),
 )  # fmt: skip
 
 
@@ -63,6 +67,38 @@ def show(recipe: str, overrides: tuple[str, ...]) -> None:
     from reference_models.training.recipe import load
 
     click.echo(yaml.safe_dump(load(recipe, overrides).model_dump(mode="json"), sort_keys=False).rstrip())
+
+
+@cli.command()
+@click.argument("sources", nargs=-1, required=True)
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Where shards go."
+)
+@click.option("--weights", type=click.Path(path_type=Path), help="Checkpoints; without: the Hugging Face cache.")
+@click.option("--language", help="Of sources that do not say it.")
+@click.option("--want", multiple=True, type=click.Choice(["semantic", "codes", "phones"]), help="Instead of all three.")
+@click.option("--audio", is_flag=True, help="Store the speech, to simulate while training and to train codecs.")
+@click.option("--task", type=click.Choice(["vc", "tse", "se", "l2s"]), help="Add simulated (l2s: seen) conditions.")
+@click.option("--copies", type=click.IntRange(1), default=1, show_default=True, help="Simulations of an utterance.")
+@click.option("--noise", type=click.Path(path_type=Path), help="Folder of noises; without: synthetic.")
+@click.option("--rooms", type=click.Path(path_type=Path), help="Folder of impulse responses; without: synthetic.")
+@click.option("--converter", default="world", show_default=True, help="Timbre of vc: world, resampled, openvoice=MODULE:NAME.")
+@click.option("--part", type=(int, int), default=(0, 1), show_default=True, help="N OF: one of several machines.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--device", default="cpu", show_default=True)
+def tokenize(sources: tuple[str, ...], out: Path, want: tuple[str, ...], **options: Any) -> None:
+    """Speech to shards. SOURCES: folder:PATH, jsonl:PATH, libritts:PATH or emilia:PATH."""
+    from reference_models.training.progress import counting
+    from reference_models.training.tokenize import EVERYTHING, tokenize_sources
+
+    with counting("tokenize") as show:
+        report = tokenize_sources(
+            sources, out, want=want or EVERYTHING, progress=lambda r: show(r.done, r.total), **options
+        )
+    click.echo(f"{report.examples} examples ({report.seconds / 3600:.2f} h) in {out}, {report.skipped} were there")
+    if report.failures:
+        click.echo(f"{len(report.failures)} of {report.total} could not be used: {out / 'failures.jsonl'}", err=True)
+        raise SystemExit(FAILED)
 
 
 @cli.command()
@@ -107,12 +143,20 @@ def _train(
     minutes: float | None,
     dtype: str,
     cpu: bool,
+    weights: Path | None,
+    noise: Path | None,
+    rooms: Path | None,
+    converter: str,
 ) -> None:
     from reference_models.training.recipe import load
-    from reference_models.training.run import run
+    from reference_models.training.run import Simulation, run
 
     loaded = load(recipe, (*more, *overrides))
-    result, paths = run(loaded, data, out, start=start, validation=validation, minutes=minutes, dtype=dtype, cpu=cpu)
+    simulation = None if weights is None else Simulation(weights, noise, rooms, converter)
+    result, paths = run(
+        loaded, data, out, start=start, validation=validation, minutes=minutes, dtype=dtype, cpu=cpu,
+        simulation=simulation,
+    )  # fmt: skip
     for path in paths:
         click.echo(path)
     if result.interrupted:

@@ -271,3 +271,11 @@ def test_real_recordings_go_through(tiny: Source, task: str, real) -> None:
     if job.source is not None:
         assert abs(made.seconds - job.source.seconds) < 0.05
     assert pipeline.SAMPLE_RATE == 24_000
+
+
+def test_a_model_refuses_tasks_it_was_not_trained_for(tiny: Source) -> None:
+    """It would run, and give something: only its own files say what it is for."""
+    with pytest.raises(InputError, match="trained for vc, not for se"):
+        Metis(tiny, "vc").generate(jobs_of("se"), **FAST)
+    with pytest.raises(InputError, match="trained for tts, vc, tse, se, not for l2s"):
+        Metis(tiny, "omni").generate(jobs_of("l2s"), **FAST)

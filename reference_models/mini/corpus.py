@@ -1,0 +1,54 @@
+"""What the mini family is trained on: sentences of the grammar's training split, said by voices of training."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from reference_models.config import SAMPLE_RATE
+from reference_models.mini.alignment import Phone
+from reference_models.mini.espeak import EspeakEngine
+from reference_models.mini.grammar import Split, training_sentence
+from reference_models.mini.voices import Speaker, say_aligned, training_voices
+from reference_models.speech import Speech
+from reference_models.training.sources import Utterance
+
+VOICES = 200  # speakers of training
+PAIRS = 3  # of so many utterances one has two sentences, about as long as prompt and target of an evaluation together
+
+
+class Recordings:
+    """Utterances by number, said when they are asked for. split: whose sentences; voices of different splits differ."""
+
+    def __init__(self, engine: EspeakEngine, split: Split = "training", voices: int = VOICES) -> None:
+        self.engine, self.split = engine, split
+        self.voices = training_voices(voices, split)
+
+    def speaker(self, number: int) -> Speaker:
+        """Who says utterance `number`."""
+        return self.voices[number % len(self.voices)]
+
+    def text(self, number: int) -> str:
+        """One sentence, or two."""
+        first, pair = 2 * number, number // len(self.voices) % PAIRS == PAIRS - 1
+        return " ".join(training_sentence(n, self.split) for n in (first, first + 1)[: 1 + pair])
+
+    def said(self, number: int) -> tuple[Speech, tuple[Phone, ...]]:
+        """The sound at 24 kHz, and what is said when."""
+        samples, phones = say_aligned(self.engine, self.speaker(number), self.text(number), SAMPLE_RATE)
+        return Speech(samples.astype(np.float32), SAMPLE_RATE), phones
+
+    def utterances(self, count: int, start: int = 0) -> list[Utterance]:
+        """Numbers `start` to `start + count`, for `tokenize`."""
+        return [self._utterance(number) for number in range(start, start + count)]
+
+    def _utterance(self, number: int) -> Utterance:
+        def load() -> Speech:
+            return self.said(number)[0]
+
+        return Utterance(
+            key=f"{self.split}-{number:06d}",
+            load=load,
+            text=self.text(number),
+            language="en",
+            speaker=self.speaker(number).name,
+        )
