@@ -38,7 +38,7 @@ $(VENV)/.demo: $(VENV)/.torch pyproject.toml
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.torch pyproject.toml
-	$(INSTALL) -e ".[embedded,text,ja,lips,dev]"
+	$(INSTALL) -e ".[embedded,text,ja,lips,train,dev]"
 	@touch $@ $(VENV)/.demo
 
 clean:

@@ -36,7 +36,7 @@ _running = _options(
     click.option("--weights", type=click.Path(path_type=Path), help="Folder with w2v-BERT, to simulate on the fly."),
     click.option("--noise", type=click.Path(path_type=Path), help="Folder of noises; without: synthetic."),
     click.option("--rooms", type=click.Path(path_type=Path), help="Folder of impulse responses; without: synthetic."),
-    click.option("--converter", default="world", show_default=True, help="Timbre of vc: world, resampled, openvoice=MODULE:NAME."),
+    click.option("--converter", default="world", show_default=True, help="Timbre of vc; see docs/training.md."),
 )  # fmt: skip
 
 
@@ -71,9 +71,7 @@ def show(recipe: str, overrides: tuple[str, ...]) -> None:
 
 @cli.command()
 @click.argument("sources", nargs=-1, required=True)
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="Where shards go."
-)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Where shards go.")
 @click.option("--weights", type=click.Path(path_type=Path), help="Checkpoints; without: the Hugging Face cache.")
 @click.option("--language", help="Of sources that do not say it.")
 @click.option("--want", multiple=True, type=click.Choice(["semantic", "codes", "phones"]), help="Instead of all three.")
@@ -82,7 +80,9 @@ def show(recipe: str, overrides: tuple[str, ...]) -> None:
 @click.option("--copies", type=click.IntRange(1), default=1, show_default=True, help="Simulations of an utterance.")
 @click.option("--noise", type=click.Path(path_type=Path), help="Folder of noises; without: synthetic.")
 @click.option("--rooms", type=click.Path(path_type=Path), help="Folder of impulse responses; without: synthetic.")
-@click.option("--converter", default="world", show_default=True, help="Timbre of vc: world, resampled, openvoice=MODULE:NAME.")
+@click.option(
+    "--converter", default="world", show_default=True, help="Timbre of vc; see docs/training.md."
+)
 @click.option("--part", type=(int, int), default=(0, 1), show_default=True, help="N OF: one of several machines.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--device", default="cpu", show_default=True)

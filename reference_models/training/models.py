@@ -18,7 +18,7 @@ from reference_models.acoustic import S2A
 from reference_models.config import Stage1Config
 from reference_models.errors import CheckpointError
 from reference_models.hub import find, place
-from reference_models.loading import Tensors, check, load_tensors
+from reference_models.loading import PICKLED, Tensors, check, load_tensors
 from reference_models.registry import BASE, FILES, FINE, FIRST, LIPS, OMNI, SPEECH, TTS
 from reference_models.seeds import derive_seed
 from reference_models.sizes import Config, config_beside, sized, write_config
@@ -159,11 +159,26 @@ def export(trainee: Trainee, folder: Path, dtype: torch.dtype, facts: Mapping[st
         if adapter:
             paths[stem.with_name(stem.name + "_adapter.safetensors")] = (adapter, model.config, STAGE1[recipe.model])
     for path, (tensors, config, standard) in paths.items():
-        low_rank.save({k: _stored(t, dtype) for k, t in tensors.items()}, path)
-        write_config(path, config, standard)
-        described = {**facts, "recipe": recipe.model_dump(), "torch": torch.__version__, "machine": platform.machine()}
-        path.with_suffix(PROVENANCE).write_text(json.dumps(described, indent=1, default=str) + "\n", encoding="utf-8")
+        write_weights(path, tensors, config, standard, dtype, {**facts, "recipe": recipe.model_dump()})
     return list(paths)
+
+
+def write_weights(
+    path: Path, tensors: Tensors, config: Config, official: Config, dtype: torch.dtype, facts: Mapping[str, Any]
+) -> None:
+    """A weight file as `open_source` reads it, its configuration where it is not the official one, and its provenance.
+
+    Errors: CheckpointError for numbers that `dtype` does not hold; nothing is written then
+    """
+    stored = {name: _stored(tensor, dtype) for name, tensor in tensors.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix in PICKLED:
+        torch.save(stored, path)
+    else:
+        low_rank.save(stored, path)
+    write_config(path, config, official)
+    described = {**facts, "torch": torch.__version__, "machine": platform.machine(), "dtype": str(dtype)}
+    path.with_suffix(PROVENANCE).write_text(json.dumps(described, indent=1, default=str) + "\n", encoding="utf-8")
 
 
 def file_name(recipe: Recipe) -> str:

@@ -1,0 +1,69 @@
+"""Codebooks that stay in use: started from data, and codes that nothing chooses moved to where something is.
+
+Gradients alone leave most codes of a random codebook unchosen for ever (a small one collapses to a handful). What the
+release did is not published; this is what DAC and EnCodec do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reference_models.codecs.quantize import FactorizedVQ
+
+MEMORY = 0.98  # of the moving count of choices: some fifty steps
+DEAD = 0.05  # of the count that all codes would have if chosen equally often: below it a code is moved
+
+
+class CodebookCare(nn.Module):
+    """Watches one quantiser while it is trained. What it remembers is part of the state of the run.
+
+    chosen: (V,) moving counts of choices; moves: codes moved so far, -1 before the first batch
+    """
+
+    chosen: Tensor
+    moves: Tensor
+
+    def __init__(self, quantizer: FactorizedVQ) -> None:
+        super().__init__()
+        self.register_buffer("chosen", torch.zeros(quantizer.codebook.num_embeddings))
+        self.register_buffer("moves", torch.tensor(-1))
+        quantizer.register_forward_pre_hook(self._look)
+
+    @torch.no_grad()
+    def _look(self, quantizer: nn.Module, arguments: tuple[Any, ...]) -> None:
+        """Before every pass in training: count what would be chosen, move what never is."""
+        if not self.training:
+            return
+        assert isinstance(quantizer, FactorizedVQ)
+        latents = quantizer.in_project(arguments[0]).float()  # (B, D, T)
+        points = latents.transpose(1, 2).flatten(0, 1)  # (N, D)
+        table = quantizer.codebook.weight
+        if int(self.moves) < 0:
+            table.copy_(self._some(points, len(table)))
+            self.moves.zero_()
+        counts = torch.bincount(quantizer.nearest(latents).flatten(), minlength=len(table)).to(self.chosen)
+        first = not bool(self.chosen.any())
+        self.chosen.copy_(counts if first else MEMORY * self.chosen + (1 - MEMORY) * counts)
+        dead = self.chosen < DEAD * self.chosen.mean()
+        count = int(dead.sum())
+        if count:
+            table[dead] = self._some(points, count)
+            self.chosen[dead] = self.chosen.mean()
+            self.moves += count
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            for tensor in (table.data, self.chosen, self.moves):  # every process has seen other speech
+                torch.distributed.broadcast(tensor, 0)
+
+    def _some(self, points: Tensor, count: int) -> Tensor:
+        """Points (count, D) of the batch, drawn by torch's generator, which the loop seeds for every step."""
+        order = torch.randperm(len(points), device=points.device)
+        return points[order.repeat(-(-count // len(points)))[:count]]
+
+    def perplexity(self) -> Tensor:
+        """How many codes are in use: exp of the entropy of choices, at most V."""
+        share = self.chosen / self.chosen.sum().clamp(min=1e-9)
+        entropy: Tensor = torch.special.entr(share).sum()
+        return entropy.exp()
