@@ -7,30 +7,40 @@ names into `WORK/weights`, so that later stages, and the pipelines, open them as
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from reference_models.checkpoints import open_source
-from reference_models.config import FEATURE_SAMPLE_RATE
+from reference_models.config import FEATURE_SAMPLE_RATE, Task
+from reference_models.errors import InputError
 from reference_models.hub import place
 from reference_models.mini import listen
 from reference_models.mini.corpus import Recordings
 from reference_models.mini.espeak import EspeakEngine
 from reference_models.registry import FILES
-from reference_models.sizes import MINI_FEATURES, MINI_SEMANTIC
+from reference_models.sizes import MINI_ACOUSTIC, MINI_FEATURES, MINI_SEMANTIC, config_path
+from reference_models.training.acoustic_codec import AcousticCodecObjective, WaveCrops, states
+from reference_models.training.acoustic_codec import new_codec as new_acoustic
 from reference_models.training.batches import Batches
-from reference_models.training.loop import LoopConfig, Trained, train
-from reference_models.training.models import write_weights
+from reference_models.training.conditions import pcm
+from reference_models.training.loop import LoopConfig, Precision, Trained, train
+from reference_models.training.models import PROVENANCE, write_weights
 from reference_models.training.objectives import Objective
 from reference_models.training.optim import OptimConfig
-from reference_models.training.progress import falling
+from reference_models.training.progress import counting, falling
+from reference_models.training.recipe import load
+from reference_models.training.run import WEIGHTS, run
 from reference_models.training.semantic_codec import FeatureCrops, SemanticCodecObjective, new_codec
+from reference_models.training.simulate import Chances, World
+from reference_models.training.sounds import SyntheticNoise, Voices
+from reference_models.training.tokenize import Content, tokenize
 
 UTTERANCES = 9000  # of the training split: 10.5 hours
 HELD = 60  # utterances of voices that are never trained on, to see how a stage went
@@ -38,11 +48,16 @@ HELD = 60  # utterances of voices that are never trained on, to see how a stage 
 
 @dataclass
 class Work:
-    """A work folder. minutes: what is left of this slice; None: no limit."""
+    """A work folder.
+
+    minutes: of this slice, None: no limit; scale: of steps and data, to see that all stages run (what they make is
+    worth nothing then)
+    """
 
     folder: Path
     minutes: float | None = None
-    started: float = 0.0
+    scale: float = 1.0
+    started: float = field(default_factory=time.monotonic)
 
     @property
     def weights(self) -> Path:
@@ -52,6 +67,10 @@ class Work:
     def run(self, stage: str) -> Path:
         """The training run of a stage."""
         return self.folder / "runs" / stage
+
+    def some(self, count: int, least: int) -> int:
+        """So many, scaled."""
+        return max(min(count, least), round(count * self.scale))
 
     def left(self) -> float | None:
         """Minutes of this slice that are left."""
@@ -65,15 +84,18 @@ def recordings(split: Any = "training") -> Iterator[Recordings]:
         yield Recordings(engine, split)
 
 
-def features(work: Work) -> dict[str, Any] | None:
+def features(work: Work, name: str) -> dict[str, Any] | None:
     """The stand-in for w2v-BERT."""
     with recordings() as made, recordings("recogniser") as other:
-        utterances, held = listen.recorded(made, range(4000)), listen.recorded(other, range(HELD))
+        utterances, held = (
+            listen.recorded(made, range(work.some(4000, 8))),
+            listen.recorded(other, range(work.some(HELD, 4))),
+        )
     model = listen.small_features()
     objective = listen.ListenObjective(model)
     batches = listen.Listening(utterances, rows=16, seed=0, config=MINI_FEATURES)
     optim = OptimConfig(lr=2e-3, warmup=100, schedule="cosine", ema=0.99)
-    trained = _train("features", objective, batches, 2500, optim, work)
+    trained = _train(name, objective, batches, 2500, optim, work)
     if not trained.finished:
         return None
     objective.eval()
@@ -84,16 +106,18 @@ def features(work: Work) -> dict[str, Any] | None:
     return facts
 
 
-def semantic_codec(work: Work) -> dict[str, Any] | None:
+def semantic_codec(work: Work, name: str) -> dict[str, Any] | None:
     """Features to one stream of tokens."""
     extract = open_source(work.weights).features()
     with recordings() as made, torch.inference_mode():
-        heard = [extract(made.said(number)[0].at(FEATURE_SAMPLE_RATE))[0].half() for number in range(3000)]
+        heard = [
+            extract(made.said(number)[0].at(FEATURE_SAMPLE_RATE))[0].half() for number in range(work.some(3000, 8))
+        ]
     codec = new_codec(MINI_SEMANTIC, seed=0)
     objective = SemanticCodecObjective(codec)
     batches = FeatureCrops(heard, rows=32, frames=96, seed=0)
     optim = OptimConfig(lr=1e-3, warmup=100, schedule="cosine", ema=0.99)
-    trained = _train("semantic_codec", objective, batches, 3000, optim, work)
+    trained = _train(name, objective, batches, 3000, optim, work)
     if not trained.finished:
         return None
     facts = {"steps": trained.step, "seconds": round(trained.seconds), "data": "3000 utterances of the training split"}
@@ -103,28 +127,122 @@ def semantic_codec(work: Work) -> dict[str, Any] | None:
     return facts
 
 
+def acoustic_codec(work: Work, name: str) -> dict[str, Any] | None:
+    """Waveforms to four codebooks and back."""
+    with recordings() as made:
+        waves = [pcm(made.said(number)[0]) for number in range(work.some(3000, 8))]
+    objective = AcousticCodecObjective(*new_acoustic(MINI_ACOUSTIC, seed=0))
+    batches = WaveCrops(waves, rows=10, samples=48 * MINI_ACOUSTIC.hop, seed=0)
+    optim = OptimConfig(lr=1e-3, warmup=100, schedule="cosine", ema=0.999)
+    trained = _train(name, objective, batches, 6000, optim, work, precision="fp32")
+    if not trained.finished:
+        return None
+    facts = {"steps": trained.step, "seconds": round(trained.seconds), "data": "3000 utterances of the training split"}
+    for part, tensors in states(objective).items():
+        file = FILES[part]
+        write_weights(place(file, work.weights), tensors, MINI_ACOUSTIC, file.config, torch.float32, facts)
+    return facts
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A data set of the build. want: see `tokenize`; count: utterances; copies: simulations of each."""
+
+    want: tuple[Content, ...]
+    count: int
+    task: Task | None = None
+    copies: int = 1
+
+    def __call__(self, work: Work, name: str) -> dict[str, Any]:
+        """Write the shards."""
+        source, out = open_source(work.weights), work.folder / "data" / name
+        with recordings() as made, counting(name) as show:
+            utterances = made.utterances(work.some(self.count, 8))
+            world = World(CHANCES, SyntheticNoise(Voices.of(utterances)), voices=Voices.of(utterances))
+            report = tokenize(
+                utterances, out, source, want=self.want, task=self.task, copies=self.copies, world=world,
+                progress=lambda r: show(r.done, r.total),
+            )  # fmt: skip
+        if report.failures:
+            first = report.failures[0]
+            raise InputError(f"{len(report.failures)} utterances of {name} failed; {first.key}: {first.reason}")
+        return {"examples": report.examples, "hours": round(report.seconds / 3600, 2)}
+
+
+@dataclass(frozen=True)
+class Masked:
+    """A stage 1 or an S2A. recipe: its name; data: data sets of the build, `TASK=` before each in a mixture."""
+
+    recipe: str
+    data: tuple[str, ...]
+
+    def __call__(self, work: Work, name: str) -> dict[str, Any] | None:
+        """Train, and put the weights with the others."""
+        recipe = load(self.recipe)
+        recipe = recipe.model_copy(update={"steps": work.some(recipe.steps, 2)})
+        data = [_placed(entry, work.folder / "data") for entry in self.data]
+        start = work.weights if recipe.start == "base" else None
+        trained, paths = run(recipe, data, work.run(name), start=start, minutes=work.left(), cpu=True)
+        if not trained.finished:
+            return None
+        for path in paths:
+            for file in (path, path.with_suffix(PROVENANCE), config_path(path)):
+                if file.is_file():
+                    to = work.weights / file.relative_to(work.run(name) / WEIGHTS)
+                    to.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(file, to)
+        return {"steps": trained.step, "seconds": round(trained.seconds)}
+
+
+def _placed(entry: str, folder: Path) -> str:
+    """`DIR` or `NAME=DIR` with the whole path."""
+    name, equals, data = entry.rpartition("=")
+    return f"{name}{equals}{folder / data}"
+
+
 def _train(
-    stage: str, objective: Objective, batches: Batches[Any], steps: int, optim: OptimConfig, work: Work
+    stage: str,
+    objective: Objective,
+    batches: Batches[Any],
+    steps: int,
+    optim: OptimConfig,
+    work: Work,
+    precision: Precision = "bf16",
 ) -> Trained:
-    config = LoopConfig(steps, optim, precision="bf16", checkpoint_every=500, minutes=work.left(), cpu=True)
+    steps = work.some(steps, 2)
+    config = LoopConfig(steps, optim, precision=precision, checkpoint_every=500, minutes=work.left(), cpu=True)
     with falling(stage, steps) as show:
         return train(objective, batches, config, work.run(stage), progress=show)
 
 
-STAGES: dict[str, Callable[[Work], dict[str, Any] | None]] = {
+CHANCES = Chances(prompt_share=0.6, prompt_s=1.0)  # prompts are about as long as targets
+STAGES: dict[str, Callable[[Work, str], dict[str, Any] | None]] = {
     "features": features,
     "semantic_codec": semantic_codec,
+    "tokens": Tokens(("semantic", "phones"), UTTERANCES),
+    "base": Masked("mini-base", ("tokens",)),
+    "tts": Masked("mini-tts", ("tokens",)),
+    "acoustic_codec": acoustic_codec,
+    "codes": Tokens(("semantic", "codes"), 6000),
+    "first": Masked("mini-s2a-first", ("codes",)),
+    "fine": Masked("mini-s2a-fine", ("codes",)),
+    "vc_data": Tokens(("semantic",), 3000, "vc", 2),
+    "tse_data": Tokens(("semantic", "phones"), 4000, "tse", 2),
+    "se_data": Tokens(("semantic", "phones"), 4000, "se", 2),
+    "vc": Masked("mini-vc", ("vc_data",)),
+    "tse": Masked("mini-tse", ("tse_data",)),
+    "se": Masked("mini-se", ("se_data",)),
+    "omni": Masked("mini-omni", ("tts=tokens", "vc=vc_data", "tse=tse_data", "se=se_data")),
 }
 
 
 def build(work: Work, only: list[str] | None = None) -> None:
     """Run all stages, or some, in order; stops where a stage could not be finished in this slice."""
-    work.started = time.monotonic()
     for name, stage in STAGES.items():
         done = work.folder / "done" / f"{name}.json"
         if done.is_file() or (only and name not in only):
             continue
-        facts = stage(work)
+        facts = stage(work, name)
         if facts is None:
             return
         done.parent.mkdir(parents=True, exist_ok=True)

@@ -80,9 +80,7 @@ def show(recipe: str, overrides: tuple[str, ...]) -> None:
 @click.option("--copies", type=click.IntRange(1), default=1, show_default=True, help="Simulations of an utterance.")
 @click.option("--noise", type=click.Path(path_type=Path), help="Folder of noises; without: synthetic.")
 @click.option("--rooms", type=click.Path(path_type=Path), help="Folder of impulse responses; without: synthetic.")
-@click.option(
-    "--converter", default="world", show_default=True, help="Timbre of vc; see docs/training.md."
-)
+@click.option("--converter", default="world", show_default=True, help="Timbre of vc; see docs/training.md.")
 @click.option("--part", type=(int, int), default=(0, 1), show_default=True, help="N OF: one of several machines.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--device", default="cpu", show_default=True)

@@ -1,0 +1,45 @@
+"""`make mini`, at a scale that shows that every stage runs, feeds the next, and speaks in the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from reference_models.checkpoints import open_source
+from reference_models.jobs import Job
+from reference_models.mini.build import STAGES, Work, build
+from reference_models.pipeline import Metis
+from reference_models.speech import Speech
+
+pytest.importorskip("accelerate")
+pytest.importorskip("espeakng_loader")
+pytest.importorskip("pyworld")
+
+
+@pytest.mark.long
+def test_all_stages_run_and_what_they_made_speaks(tmp_path: Path) -> None:
+    work = Work(tmp_path, scale=0.0)
+    build(work)
+    done = {path.stem: path.stat().st_mtime_ns for path in (tmp_path / "done").iterdir()}
+    assert set(done) == set(STAGES)
+    build(work)  # nothing is done twice
+    assert done == {path.stem: path.stat().st_mtime_ns for path in (tmp_path / "done").iterdir()}
+
+    rng = np.random.default_rng(0)
+    prompt, source = (Speech(rng.standard_normal(n).astype(np.float32) * 0.1, 16_000) for n in (9000, 8000))
+    quick = {"steps": 2, "first_steps": 2, "fine_steps": (1, 1, 1)}
+    tts = Job("tts", text="two rings", prompt=prompt, prompt_text="ten", seconds=0.4)
+    for variant, job in (("tts", tts), ("omni", tts), ("omni", Job("se", source=source))):
+        made = Metis(open_source(work.weights), variant).generate([job], **quick)[0]
+        assert np.isfinite(made.samples).all() and made.seconds == pytest.approx(
+            0.4 if job.task == "tts" else 0.5, abs=0.03
+        )
+
+
+def test_a_slice_ends_where_its_minutes_end(tmp_path: Path) -> None:
+    build(Work(tmp_path, minutes=0.0, scale=0.0), ["features"])
+    assert not (tmp_path / "done").exists() and list((tmp_path / "runs" / "features" / "checkpoints").iterdir())
+    build(Work(tmp_path, scale=0.0), ["features"])
+    assert (tmp_path / "done" / "features.json").is_file()
