@@ -1,0 +1,93 @@
+"""The acoustic codec's training: distances, crops, and that it learns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from reference_models.checkpoints import open_source
+from reference_models.config import AcousticCodecConfig, BackboneConfig
+from reference_models.hub import place
+from reference_models.registry import FILES
+from reference_models.training.acoustic_codec import AcousticCodecObjective, WaveBatch, WaveCrops, new_codec, states
+from reference_models.training.logs import read_metrics
+from reference_models.training.loop import LoopConfig, train
+from reference_models.training.models import write_weights
+from reference_models.training.optim import OptimConfig
+from reference_models.training.spectra import MelDistance
+
+RATE = 24_000
+SMALL = AcousticCodecConfig(4, (8, 5, 4, 3), 16, 2, 32, 4, BackboneConfig(32, 64, 1))
+
+
+def tones(number: int, seconds: float = 1.0) -> np.ndarray:
+    rng = np.random.RandomState(number)
+    t = np.arange(round(seconds * RATE)) / RATE
+    wave = sum(np.sin(2 * np.pi * rng.uniform(100, 2000) * t + rng.uniform(6)) for _ in range(3))
+    return np.round(wave * 3000).astype(np.int16)
+
+
+def test_distances() -> None:
+    distance = MelDistance(RATE)
+    x = torch.from_numpy(np.stack([tones(0), tones(1)])).float() / 32768
+    assert distance(x, x).max() < 1e-4
+    near, far = distance(x + 1e-4 * torch.randn_like(x), x), distance(x.flip(0), x)
+    assert (near < far).all() and (distance(x * 0.5, x) > 0.5).all()
+    torch.testing.assert_close(distance(x[:1], x[1:]), distance(x, x.flip(0))[:1])  # rows are on their own
+
+
+def test_mel_of_a_tone_is_where_it_should_be() -> None:
+    distance = MelDistance(RATE)
+    tone = torch.sin(2 * torch.pi * 1000 * torch.arange(RATE) / RATE)[None]
+    peak = int(distance.mel(tone, 1024).mean(1)[0].argmax())
+    filters = distance.get_buffer("filters_1024")[:, peak]
+    assert filters[round(1000 / (RATE / 1024))] > 0.3 * filters.max()
+
+
+def test_crops_are_a_function_of_the_step() -> None:
+    crops = WaveCrops([tones(i) for i in range(4)] + [np.zeros(10, np.int16)], rows=6, samples=4800, seed=0)
+    whole, part = crops(2), crops(2, 1, 3)
+    assert whole is not None and part is not None and whole.waves.shape == (6, 4800)
+    assert torch.equal(whole.waves[1::3], part.waves) and whole.waves.abs().max() <= 1
+    assert not torch.equal(whole.waves, crops(3).waves)  # type: ignore[union-attr]
+
+
+def test_it_learns_and_loads_as_the_official_codec(tmp_path: Path) -> None:
+    pytest.importorskip("accelerate")
+    objective = AcousticCodecObjective(*new_codec(SMALL, seed=0))
+    crops = WaveCrops([tones(i) for i in range(8)], rows=4, samples=9600, seed=0)
+    optim = OptimConfig(lr=3e-3, warmup=5, schedule="constant")
+    train(objective, crops, LoopConfig(60, optim, log_every=10, cpu=True), tmp_path / "run")
+    lines = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert lines[-1]["distance"] < 0.75 * lines[0]["distance"] and lines[-1]["perplexity"] > 4
+
+    objective.eval()
+    wave = torch.from_numpy(tones(20)).float()[None, None] / 32768
+    with torch.no_grad():
+        codes, _ = objective.decoder.quantize(objective.encoder(wave))
+        made = objective.decoder.decode(codes)
+    for dtype in (torch.float32, torch.float16):
+        folder = tmp_path / str(dtype)
+        for name, tensors in states(objective).items():
+            write_weights(place(FILES[name], folder), tensors, SMALL, FILES[name].config, dtype, {})
+        source = open_source(folder)
+        encoder, decoder = source.acoustic_encoder(), source.acoustic_decoder()
+        loaded, _ = decoder.quantize(encoder(wave))
+        same = (loaded == codes).float().mean()
+        assert same == 1 if dtype == torch.float32 else same > 0.8
+        torch.testing.assert_close(decoder.decode(codes), made, atol=1e-5 if dtype == torch.float32 else 1e-2, rtol=0)
+
+
+def test_fewer_codebooks_are_used_at_times() -> None:
+    objective = AcousticCodecObjective(*new_codec(SMALL, seed=0))
+    used = []
+    for seed in range(200):
+        torch.manual_seed(seed)
+        used.append(objective._used())
+    assert set(used) == {None, 1} and used.count(1) == pytest.approx(50, abs=20)
+    assert objective.eval()._used() is None
+    loss = objective(WaveBatch(torch.from_numpy(tones(3)).float()[None, :9600] / 32768))
+    assert float(loss.count) == 1 and loss.total.requires_grad
