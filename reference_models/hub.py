@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 
 from reference_models.errors import MissingCheckpoint
-from reference_models.registry import FILES, CheckpointFile
+from reference_models.registry import FILES, CheckpointFile, named
 
 _UNNAMED = Path("<your checkpoint folder>")
 
@@ -61,12 +61,13 @@ def fetch(name: str, folder: Path) -> Path:
 
 
 def _file(name: str) -> CheckpointFile:
-    if name not in FILES:
+    file = named(name)
+    if file is None:
         import difflib
 
         near = difflib.get_close_matches(name, FILES, 3) or sorted(FILES)
         raise MissingCheckpoint(f"there is no checkpoint named '{name}'", fix=f"did you mean {', '.join(near)}?")
-    return FILES[name]
+    return file
 
 
 def _places(file: CheckpointFile, folder: Path) -> list[Path]:
@@ -117,6 +118,8 @@ def _missing(file: CheckpointFile, folder: Path | None, why: str = "") -> Missin
     message += f"; looked in {' and '.join(looked)}" if looked else "; no folder was given"
     message += "".join(f"\n  note: {note}" for note in (why, file.note) if note)
     root = _root(file, folder or _UNNAMED)
+    if file.name_status == "not shipped":
+        return MissingCheckpoint(message, fix=f"metis-train finetune writes it; put it at {root / file.file}")
     get = f"download {file.url}" if file.url else f"hf download {file.repo} {file.file} --local-dir '{root}'"
     also = f" (see {file.home})" if file.name_status == "guess" else ""
     return MissingCheckpoint(message, fix=f"{get}{also}, so that it is at {root / file.file}")

@@ -7,6 +7,7 @@ follows from the official configurations: names and shapes are those of our mode
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
@@ -99,20 +100,27 @@ class CheckpointFile:
         return self.url or f"https://huggingface.co/{self.repo}/tree/main/{self.file.rpartition('/')[0]}".rstrip("/")
 
 
-def _fine_tune(task: str, rank: int, name_status: NameStatus = "in code", note: str = "") -> list[CheckpointFile]:
-    """A LoRA and its adapter. The file names are of one form (`metis_infer_se.py`)."""
+def fine_tune(
+    task: str,
+    rank: int,
+    name_status: NameStatus = "in code",
+    note: str = "",
+    config: Stage1Config = SPEECH,
+    numbers: int = 15_736_321,
+) -> list[CheckpointFile]:
+    """A LoRA and its adapter. The file names are of one form (`metis_infer_se.py`). numbers: of the adapter."""
     stem = f"metis_{task}_lora_{rank}"
     file = f"metis_{task}/{stem}"
-    numbers = rank * 565_248  # 16 layers, four projections 1536 -> 1536 and three between 1536 and 6144
+    low_rank = rank * 565_248  # 16 layers, four projections 1536 -> 1536 and three between 1536 and 6144
     return [
-        CheckpointFile(stem, METIS, f"{file}.safetensors", "lora", SPEECH, numbers, name_status, note, rank),
+        CheckpointFile(stem, METIS, f"{file}.safetensors", "lora", config, low_rank, name_status, note, rank),
         CheckpointFile(
             f"{stem}_adapter",
             METIS,
             f"{file}_adapter.safetensors",
             "adapter",
-            SPEECH,
-            15_736_321,
+            config,
+            numbers,
             name_status,
             note,
             rank,
@@ -140,9 +148,9 @@ _LISTED = [
     _stage1("metis_se_full", "metis_se", "metis_se", SPEECH, _TUNED, "guess", UNSEEN),
     _stage1("metis_l2s", "metis_l2s", "metis_l2s", LIPS, 740_108_288, "guess", UNSEEN),
     _stage1("metis_omni", "metis_omni", "metis_omni", OMNI, 762_136_065),
-    *_fine_tune("tse", 32),
-    *_fine_tune("se", 32),
-    *_fine_tune("vc", 16, "guess", UNSEEN),  # the release has its configuration (vc.json)
+    *fine_tune("tse", 32),
+    *fine_tune("se", 32),
+    *fine_tune("vc", 16, "guess", UNSEEN),  # the release has its configuration (vc.json)
     _maskgct("maskgct_s2a_model_1layer", "s2a_model/s2a_model_1layer/model", "s2a", FIRST, 330_348_544),
     _maskgct("maskgct_s2a_model_full", "s2a_model/s2a_model_full/model", "s2a", FINE, 353_439_744),
     _maskgct("semantic_codec", "semantic_codec/model", "semantic_codec", SemanticCodecConfig(), 44_289_808),
@@ -175,6 +183,22 @@ FILES: dict[str, CheckpointFile] = {file.name: file for file in _LISTED}
 WRAPPED = CheckpointFile(
     "metis_tse_lora_full_wrapped_state", "", "", "wrapped", SPEECH, 759_769_089, "not shipped", "", 32
 )
+
+
+FINE_TUNES = {"tts": TTS, "vc": SPEECH, "tse": SPEECH, "se": SPEECH, "l2s": LIPS, "omni": OMNI}  # what they take
+_TRAINED = re.compile(rf"metis_({'|'.join(FINE_TUNES)})_lora_([1-9]\d*)(_adapter)?")
+_ADDED_NUMBERS = {"tts": 20_454_912, "l2s": 14_163_456, "omni": 36_191_233}  # of adapters that take more than speech
+
+
+def named(name: str) -> CheckpointFile | None:
+    """The file of that name: of the release, or a LoRA (metis_tts_lora_8) of any task and rank that a user trained."""
+    found = _TRAINED.fullmatch(name)
+    if name in FILES or found is None:
+        return FILES.get(name)
+    task, rank, adapter = found[1], int(found[2]), found[3]
+    numbers = _ADDED_NUMBERS.get(task, 15_736_321)
+    note = "not of the release: metis-train writes it"
+    return fine_tune(task, rank, "not shipped", note, FINE_TUNES[task], numbers)[1 if adapter else 0]
 
 
 def state(file: CheckpointFile, config: Config | None = None) -> Tensors:

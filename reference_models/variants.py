@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from reference_models.config import Stage1Config, Task
 from reference_models.errors import CheckpointError
-from reference_models.registry import BASE, LIPS, OMNI, SPEECH, TTS
+from reference_models.registry import BASE, FINE_TUNES, LIPS, OMNI, SPEECH, TTS
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,6 @@ def _full(config: Stage1Config, name: str, *tasks: Task) -> Stage1Files:
     return Stage1Files(config, name, tasks=tasks)
 
 
-def _fine_tune(name: str, rank: int, task: Task) -> Stage1Files:
-    return Stage1Files(SPEECH, "metis_base", f"{name}_adapter", name, rank, tasks=(task,))
-
-
 VARIANTS: dict[str, Stage1Files] = {
     "base": Stage1Files(BASE, "metis_base"),
     "tts": _full(TTS, "maskgct_t2s", "tts"),
@@ -45,16 +42,27 @@ VARIANTS: dict[str, Stage1Files] = {
     "se": _full(SPEECH, "metis_se_full", "se"),
     "l2s": _full(LIPS, "metis_l2s", "l2s"),
     "omni": _full(OMNI, "metis_omni", "tts", "vc", "tse", "se"),
-    "tse-lora-32": _fine_tune("metis_tse_lora_32", 32, "tse"),
-    "se-lora-32": _fine_tune("metis_se_lora_32", 32, "se"),
-    "vc-lora-16": _fine_tune("metis_vc_lora_16", 16, "vc"),
 }
 
 
+def _lora(task: str, rank: int) -> Stage1Files:
+    name = f"metis_{task}_lora_{rank}"
+    tasks = VARIANTS[task].tasks
+    return Stage1Files(FINE_TUNES[task], "metis_base", f"{name}_adapter", name, rank, tasks=tasks)
+
+
+VARIANTS |= {f"{task}-lora-{rank}": _lora(task, rank) for task, rank in (("tse", 32), ("se", 32), ("vc", 16))}
+_LORA = re.compile(rf"({'|'.join(FINE_TUNES)})-lora-([1-9]\d*)")
+
+
 def variant_files(variant: str | Stage1Files) -> Stage1Files:
-    """The files of a variant by name. Errors: CheckpointError for an unknown name."""
+    """The files of a variant: one of VARIANTS, or TASK-lora-RANK. Errors: CheckpointError for an unknown name."""
     if isinstance(variant, Stage1Files):
         return variant
+    lora = _LORA.fullmatch(variant)
+    if lora is not None:
+        return _lora(lora[1], int(lora[2]))
     if variant not in VARIANTS:
-        raise CheckpointError(f"there is no stage 1 named '{variant}'", fix=f"one of {', '.join(VARIANTS)}")
+        known = ", ".join(VARIANTS)
+        raise CheckpointError(f"there is no stage 1 named '{variant}'", fix=f"one of {known}, or TASK-lora-RANK")
     return VARIANTS[variant]

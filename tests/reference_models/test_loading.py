@@ -17,12 +17,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from reference_models.checkpoints import Checkpoints, load_stage1
-from reference_models.errors import CheckpointError
+from reference_models.errors import CheckpointError, MissingCheckpoint
+from reference_models.hub import find
 from reference_models.loading import check, load_into, load_tensors
 from reference_models.random_weights import write_random
-from reference_models.registry import FILES
+from reference_models.registry import FILES, named, state
 from reference_models.sizes import sized
-from reference_models.variants import VARIANTS, Stage1Files
+from reference_models.variants import VARIANTS, Stage1Files, variant_files
 
 NAMES = (
     "metis_base",
@@ -329,3 +330,20 @@ def test_skipped_names_are_not_read(tmp_path: Path) -> None:
     for name in ("a.safetensors", "a.pt"):
         assert list(load_tensors(tmp_path / name, skip=lambda key: key == "b")) == ["a"]
         refused(lambda name=name: load_tensors(tmp_path / name), "b holds numbers that are not finite")
+
+
+@pytest.mark.parametrize("task", ["tts", "vc", "tse", "se", "l2s", "omni"])
+def test_loras_of_any_task_and_rank_have_names(task: str, tmp_path: Path) -> None:
+    """Those that users train are found as the release's are; what is missing is not looked for on the hub."""
+    files = variant_files(f"{task}-lora-8")
+    assert files.rank == 8 and files.checkpoint == "metis_base" and files.tasks == VARIANTS[task].tasks
+    for name in (files.lora, files.adapter):
+        file = named(str(name))
+        assert file is not None and file.config == VARIANTS[task].config
+        with torch.device("meta"):
+            assert sum(t.numel() for t in state(file).values()) == file.numbers
+        with pytest.raises(MissingCheckpoint, match="metis-train finetune writes it"):
+            find(file.name, tmp_path)
+    assert named("metis_xyz_lora_8") is None and named("metis_se_lora_0") is None
+    with pytest.raises(CheckpointError, match="TASK-lora-RANK"):
+        variant_files("xyz-lora-8")

@@ -10,6 +10,7 @@ import pytest
 from reference_models.checkpoints import open_source
 from reference_models.jobs import Job
 from reference_models.mini.build import STAGES, Work, build
+from reference_models.mini.package import LIMIT, pack
 from reference_models.pipeline import Metis
 from reference_models.speech import Speech
 
@@ -27,12 +28,16 @@ def test_all_stages_run_and_what_they_made_speaks(tmp_path: Path) -> None:
     build(work)  # nothing is done twice
     assert done == {path.stem: path.stat().st_mtime_ns for path in (tmp_path / "done").iterdir()}
 
+    shipped = tmp_path / "shipped"
+    assert 1e6 < pack(work.weights, shipped, hardware="a test") < LIMIT
+    assert "a test" in (shipped / "t2s_model" / "model.card.md").read_text()
+
     rng = np.random.default_rng(0)
     prompt, source = (Speech(rng.standard_normal(n).astype(np.float32) * 0.1, 16_000) for n in (9000, 8000))
     quick = {"steps": 2, "first_steps": 2, "fine_steps": (1, 1, 1)}
     tts = Job("tts", text="two rings", prompt=prompt, prompt_text="ten", seconds=0.4)
-    for variant, job in (("tts", tts), ("omni", tts), ("omni", Job("se", source=source))):
-        made = Metis(open_source(work.weights), variant).generate([job], **quick)[0]
+    for variant, job in (("tts", tts), ("omni-lora-32", tts), ("omni-lora-32", Job("se", source=source))):
+        made = Metis(open_source(shipped), variant).generate([job], **quick)[0]
         assert np.isfinite(made.samples).all() and made.seconds == pytest.approx(
             0.4 if job.task == "tts" else 0.5, abs=0.03
         )
