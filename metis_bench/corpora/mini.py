@@ -1,19 +1,21 @@
 """`mini`: a small, fully synthetic corpus that is made on the spot, offline, the same everywhere.
 
-Speech is eSpeak NG's (six synthetic talkers), sentences come from a closed grammar, rooms and noises from numpy. It
-shows that suites, systems and metrics work; scores on it say nothing about human speech. Item i depends on
-(version, task, seed, i) only.
+Speech is eSpeak NG's (twelve synthetic talkers), sentences come from a closed grammar, rooms, noises and lips from
+numpy. It shows that suites, systems and metrics work; scores on it say nothing about human speech. Item i depends on
+(version, task, seed, i) only. No talker and no sentence of it occurs in what the mini family is trained on.
 
-tts: the target sentence and, as prompt, two other sentences of the same talker (24 kHz).
+tts: the target sentence and, as prompt, another sentence of the same talker, about 3 s (24 kHz).
 vc:  the same, with another talker's reading of the target sentence as the source (24 kHz).
 tse: another talker's speech over the target sentence, from its first to its last sample, at -5..5 dB; the prompt is the
-     enrolment, two other sentences of the target talker (16 kHz).
+     enrolment, another sentence of the target talker (16 kHz).
+l2s: as tts, and the drawn mouth that says the target sentence: grey mouth regions, 25 a second, as a `.npy` file.
 se:  noisy speech, 0..15 dB SNR over the whole file (16 kHz). In `with_reverb` the reference is the reverberant
      clean speech, as in the DNS 2020 synthetic test set: noise is to be removed, the room is not.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -31,30 +33,33 @@ from metis_bench.files import write_atomic
 from metis_bench.hashing import JSON, sha256_bytes, sha256_file, sha256_json
 from metis_bench.systems.base import require_package
 from metis_bench.systems.told import told
-from reference_models import seeds
-from reference_models.mini import _espeak_server, acoustics, espeak, grammar, voices
+from reference_models import _espeak_server, seeds
+from reference_models.mini import acoustics, alignment, espeak, grammar, mouth, voices
 from reference_models.mini.espeak import EspeakEngine
 from reference_models.mini.grammar import sentence
-from reference_models.mini.voices import SPEAKERS, Speaker, say
+from reference_models.mini.voices import SPEAKERS, Speaker, say, say_aligned
 from reference_models.seeds import derive_seed
 
-VERSION = "1"  # raise it when any sample of the corpus changes
-RATE = {"tts": 24_000, "vc": 24_000, "tse": 16_000, "se": 16_000}  # Hz
+VERSION = "2"  # raise it when any sample of the corpus changes
+RATE = {"tts": 24_000, "vc": 24_000, "tse": 16_000, "se": 16_000, "l2s": 24_000}  # Hz
 SNR_DB = (0, 15)  # of speech over noise
 TALKERS_DB = (-5, 5)  # of the target over the other talker
+BABBLE = 5  # talkers
 T60_S = (0.3, 0.6)
 REVERB = ("no_reverb", "with_reverb")
 LICENCE = "generated (MIT); synthetic speech by eSpeak NG, no human voice"
 MANIFEST = "manifest.json"
-MADE_BY = (sys.modules[__name__], grammar, voices, acoustics, espeak, _espeak_server, seeds)
-AUDIO = ("prompt", "source", "reference")
+MADE_BY = (sys.modules[__name__], grammar, voices, acoustics, alignment, mouth, espeak, _espeak_server, seeds)
+FILES = {"prompt": "wav", "source": "wav", "reference": "wav", "video": "npy"}  # role to kind of file
 MAX_ITEMS = 10_000  # sentences from here on are nobody's target
 Samples: TypeAlias = NDArray[np.int16]
+Regions: TypeAlias = NDArray[np.uint8]  # (frames, 96, 96)
 
 SUBSETS: dict[str, dict[str, Subset]] = {
     "tts": {"": Subset(frozenset({"text", "prompt", "prompt_text", "reference"}))},
     "vc": {"": Subset(frozenset({"text", "prompt", "prompt_text", "source", "reference"}))},
     "tse": {"": Subset(frozenset({"text", "prompt", "prompt_text", "source", "reference"}))},
+    "l2s": {"": Subset(frozenset({"text", "prompt", "prompt_text", "reference", "video"}))},
     "se": {name: Subset(frozenset({"text", "source", "reference"})) for name in REVERB},
 }
 
@@ -62,17 +67,18 @@ SUBSETS: dict[str, dict[str, Subset]] = {
 class MiniParams(Params):
     """task: what the items are for; items: how many; seed: another seed is another corpus of the same kind."""
 
-    task: Literal["tts", "vc", "tse", "se"] = "tts"
+    task: Literal["tts", "vc", "tse", "se", "l2s"] = "tts"
     items: int = Field(12, ge=1, le=MAX_ITEMS)
     seed: int = Field(0, ge=0)
 
 
 @dataclass(frozen=True)
 class Made:
-    """One item's files (role to 16-bit samples) and what is known about how they were made."""
+    """One item's sounds (role to 16-bit samples), its mouth, and what is known about how they were made."""
 
     audio: Mapping[str, Samples]
     meta: Mapping[str, JSON] = field(default_factory=dict)
+    video: Regions | None = None
 
 
 class Entry(BaseModel):
@@ -127,9 +133,12 @@ class Mini(Corpus):
         return entries
 
     def _write(self, folder: Path, index: int, made: Made) -> Entry:
+        rate = RATE[self.params.task]
+        content = {r: encode_wav(Audio(x.astype(np.float32) / 32768.0, rate)) for r, x in made.audio.items()}
+        if made.video is not None:
+            content["video"] = _encode_npy(made.video)
         files = {}
-        for role, samples in made.audio.items():
-            data = encode_wav(Audio(samples.astype(np.float32) / 32768.0, RATE[self.params.task]))
+        for role, data in content.items():
             name = file_name(self.params.task, index, role)
             write_atomic(folder / name, data)
             files[name] = sha256_bytes(data)
@@ -146,7 +155,7 @@ class Mini(Corpus):
 
     def _item(self, folder: Path, index: int, entry: Entry) -> Item:
         task, seed = self.params.task, self.params.seed
-        paths = {role: folder / n for role in AUDIO if (n := file_name(task, index, role)) in entry.files}
+        paths = {role: folder / n for role in FILES if (n := file_name(task, index, role)) in entry.files}
         return Item(
             id=item_id(task, index),
             task=task,
@@ -156,6 +165,7 @@ class Mini(Corpus):
             prompt_text=prompt_text(seed, task, index) if "prompt" in paths else None,
             source=paths.get("source"),
             reference=paths["reference"],
+            video=paths.get("video"),
             cluster=SPEAKERS[index % len(SPEAKERS)].name,
             meta=entry.meta,
         )
@@ -167,17 +177,17 @@ def item_id(task: str, index: int) -> str:
 
 
 def file_name(task: str, index: int, role: str) -> str:
-    """The file of one role (`prompt`, `source`, `reference`) of an item."""
-    return f"{item_id(task, index)}-{role}.wav"
+    """The file of one role (`prompt`, `source`, `reference`, `video`) of an item."""
+    return f"{item_id(task, index)}-{role}.{FILES[role]}"
 
 
 def prompt_text(seed: int, task: str, index: int) -> str:
-    """What the prompt of an item says: two sentences that are nobody's target."""
-    return f"{sentence(seed, task, 'prompt-1', index)} {sentence(seed, task, 'prompt-2', index)}"
+    """What the prompt of an item says: a sentence that is nobody's target."""
+    return sentence(seed, task, "prompt-1", index)
 
 
 def make(engine: EspeakEngine, task: str, seed: int, index: int) -> Made:
-    """The audio of one item: depends on (task, seed, index) and VERSION, on no other item."""
+    """The files of one item: depends on (task, seed, index) and VERSION, on no other item."""
     if task == "se":
         return _noisy(engine, seed, index)
     return _overlapped(engine, seed, index) if task == "tse" else _cloning(engine, task, seed, index)
@@ -186,11 +196,14 @@ def make(engine: EspeakEngine, task: str, seed: int, index: int) -> Made:
 def _cloning(engine: EspeakEngine, task: str, seed: int, index: int) -> Made:
     speaker, rate = SPEAKERS[index % len(SPEAKERS)], RATE[task]
     text = sentence(seed, task, "target", index)
+    target, phones = say_aligned(engine, speaker, text, rate)
     audio = {
         "prompt": acoustics.pcm16(say(engine, speaker, prompt_text(seed, task, index), rate)),
-        "reference": acoustics.pcm16(say(engine, speaker, text, rate)),
+        "reference": acoustics.pcm16(target),
     }
-    if task != "vc":
+    if task == "l2s":
+        return Made(audio, {"speaker": speaker.name}, mouth.render(phones, len(target) / rate, speaker.name, text))
+    if task == "tts":
         return Made(audio, {"speaker": speaker.name})
     other = _other(index)
     audio["source"] = acoustics.pcm16(say(engine, other, text, rate))
@@ -243,8 +256,8 @@ def _other(index: int) -> Speaker:
 
 
 def _other_voices(engine: EspeakEngine, seed: int, index: int, rate: int) -> Iterator[acoustics.F64]:
-    """All talkers but the item's own, saying sentences that are nobody's target."""
-    for shift in range(1, len(SPEAKERS)):
+    """Other talkers than the item's own, saying sentences that are nobody's target."""
+    for shift in range(1, 1 + BABBLE):
         role: Literal["prompt-1", "prompt-2"] = "prompt-1" if shift % 2 else "prompt-2"
         yield say(engine, SPEAKERS[(index + shift) % len(SPEAKERS)], sentence(seed, "se", role, index), rate)
 
@@ -252,6 +265,12 @@ def _other_voices(engine: EspeakEngine, seed: int, index: int, rate: int) -> Ite
 def _subset(task: str, index: int) -> str:
     """For se alternating, and the other way round in the next round of talkers: every talker is in both subsets."""
     return "" if task != "se" else REVERB[(index + index // len(SPEAKERS)) % 2]
+
+
+def _encode_npy(regions: Regions) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, regions, allow_pickle=False)
+    return stream.getvalue()
 
 
 def _read_manifest(path: Path, identity: dict[str, str | int]) -> list[Entry]:

@@ -26,6 +26,7 @@ SHOWN_STDERR = 400
 PROGRAM = "import sys; sys.path[:] = {path!r}; from metis_bench.engine.worker import main; main({fd})"
 MAX_FAILURES = 3  # starts, or loadings, in a row
 TIMED_OUT = "timed out after {:g} s (raise timeout_s in metis-bench.yaml if it is only slow)"
+FAREWELL_S = 5.0  # how long a worker that has nothing to do may take to end
 START_GRACE_S = 120.0  # a worker's imports and model loading, on top of the first step's time
 
 
@@ -105,9 +106,9 @@ class LocalExecutor:
     def __exit__(self, *exc: object) -> None:
         for worker in self._workers:
             if exc[0] is None and worker.task is None:
-                with suppress(OSError):
+                with suppress(OSError, subprocess.TimeoutExpired):  # on a busy machine; it is ended in any case
                     worker.pipe.send(None)
-                    worker.process.wait(timeout=5)
+                    worker.process.wait(timeout=FAREWELL_S)
             worker.kill()
         self._workers.clear()
 

@@ -139,7 +139,7 @@ class ReferenceSystem(System):
 
     def _reading(self) -> dict[str, JSON]:
         """Files beside the weights that change how texts are read."""
-        from reference_models.text.espeak import LIBRARY_VARIABLE
+        from reference_models.espeak import LIBRARY_VARIABLE
         from reference_models.text.mandarin_resources import SOURCES
 
         where, library = self._where(), os.environ.get(LIBRARY_VARIABLE)

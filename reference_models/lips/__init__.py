@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from reference_models.lips.faces import Detector, DetectorName, haar_detector, mediapipe_detector
-from reference_models.lips.mouth import Frames, mouth_regions
+from reference_models.lips.mouth import Frames, mouth_regions, read_regions
 from reference_models.lips.video import FPS, Video, open_video, read_audio
 from reference_models.lips.visual import VisualEncoder, normalise
 from reference_models.lips.weights import encoder_weights, read_visual_config
@@ -33,6 +33,7 @@ __all__ = [
     "normalise",
     "open_video",
     "read_audio",
+    "read_regions",
     "read_visual_config",
 ]
 
@@ -44,12 +45,16 @@ def lip_features(
     detector: DetectorName | Detector = "haar",
     cropped: bool | None = None,
 ) -> Tensor:
-    """A file, or frames at 25 a second -> features (T, 768) on the encoder's device and in its dtype.
+    """A video file, mouth regions (`.npy`) or frames, 25 a second -> features (T, 768) in the encoder's dtype.
 
     detector, cropped: see `mouth_regions`; no detector is needed for frames that are mouth regions already.
     Fails with `InputError` (unreadable, no face ...) or `MissingPackage`.
     """
-    frames: Frames = open_video(video) if isinstance(video, (str, Path)) else video
+    frames: Frames = _open(Path(video)) if isinstance(video, (str, Path)) else video
     weight = encoder.proj_encoder.weight
     regions = torch.from_numpy(mouth_regions(frames, detector, cropped)).to(weight.device)
     return encoder(normalise(regions).to(weight.dtype)[None])[0]  # type: ignore[no-any-return]
+
+
+def _open(path: Path) -> Frames:
+    return read_regions(path) if path.suffix.lower() == ".npy" else open_video(path)

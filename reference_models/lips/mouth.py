@@ -6,6 +6,7 @@ As Auto-AVSR prepares its data (`auto_avsr:preparation/detectors/mediapipe/video
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -51,6 +52,28 @@ def mouth_regions(
     find = make_detector(detector)
     points = smooth(fill_gaps([find(frame) for frame in video]))
     return np.stack([cut_mouth(frame, p) for frame, p in zip(video, points, strict=True)])
+
+
+def read_regions(path: Path) -> NDArray[np.uint8]:
+    """A `.npy` file of grey mouth regions, 25 a second -> (T, 96, 96) or (T, 88, 88).
+
+    Fails with `InputError`: unreadable, holding Python objects, or another shape or type.
+    """
+    try:
+        regions: NDArray[np.uint8] = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: no array of mouth regions ({str(error).splitlines()[0]})") from error
+    if not isinstance(regions, np.ndarray):
+        raise InputError(f"{path}: an archive of arrays, not one of mouth regions", fix="np.save(path, regions)")
+    sides = regions.shape[1:]
+    if regions.ndim != 3 or len(regions) == 0 or sides[0] != sides[1] or sides[0] not in CROPPED_SIDES:
+        raise InputError(
+            f"{path}: mouth regions are (frames, 96, 96) or (frames, 88, 88), not {regions.shape}",
+            fix="give a whole face as a video file",
+        )
+    if regions.dtype != np.uint8:
+        raise InputError(f"{path}: mouth regions are grey levels 0..255 as uint8, not {regions.dtype}")
+    return regions
 
 
 def fill_gaps(points: Sequence[Points | None]) -> NDArray[np.float64]:

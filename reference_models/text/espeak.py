@@ -1,7 +1,6 @@
 """eSpeak NG as a function from text to phonemes.
 
-The library (GPL-3, optional: the `espeakng-loader` wheel or one that the system has) runs in a process of its own,
-`_espeak_server`, and never enters this one.
+The library (GPL-3, optional: the `espeakng-loader` wheel or one that the system has) runs in a process of its own.
 
 Versions. The release's phones are those of eSpeak NG 1.51; the wheel carries 1.52. Between the two tags the phonemes
 of the voices used here stayed the same, but four are written differently in IPA (espeak-ng: phsource/ph_english_us,
@@ -16,25 +15,14 @@ words (Kuchen, Hypothese ...). Name a 1.51 library in METIS_ESPEAK_LIBRARY where
 from __future__ import annotations
 
 import functools
-import json
 import os
 import re
-import subprocess
-import sys
-import threading
-import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
-from reference_models.errors import InputError, MetisError, MissingPackage
-from reference_models.text import _espeak_server
-
-LIBRARY_VARIABLE = "METIS_ESPEAK_LIBRARY"  # path of another eSpeak NG library
-SERVER = Path(_espeak_server.__file__)  # imported for its place only: what it loads, it loads in its own process
-START_S = 30.0  # how long the server may take to load
-GRACE_S = 5.0  # how long it may outlast the text's own time limit
+from reference_models.errors import InputError, MissingPackage
+from reference_models.espeak import LIBRARY_VARIABLE, EspeakProcess
 
 Notation: TypeAlias = Literal["ipa", "mnemonics"]
 Tables: TypeAlias = dict[str, dict[str, str]]
@@ -70,36 +58,32 @@ def find_library() -> tuple[str, str]:
     return str(espeakng_loader.get_library_path()), str(espeakng_loader.get_data_path())
 
 
-class Espeak:
-    """Phonemes from one server process, started at the first use and again after a crash, hang or fork. Thread-safe.
+class Espeak(EspeakProcess):
+    """Phonemes from one server process. Thread-safe.
 
     library:   path of an eSpeak NG library (1.50 or newer); default: see `find_library`
     data:      its espeak-ng-data folder, where the library does not know it
-    timeout_s: what one text may take
+    timeout_s: what the texts of one call may take
     """
 
     def __init__(self, library: str | Path | None = None, data: str | Path = "", timeout_s: float = 30.0) -> None:
-        self.library = library
-        self.data = data
-        self.timeout_s = timeout_s
-        self._lock = threading.Lock()
-        self._server: subprocess.Popen[bytes] | None = None
-        self._end: weakref.finalize[..., Any] | None = None
-        self._owner = 0
-        self._version = ""
+        super().__init__(timeout_s)
+        self._given = None if library is None else (str(library), str(data))
 
-    def __enter__(self) -> Espeak:
-        return self
+    def library(self) -> tuple[str, str]:
+        """The one given, else what `find_library` finds."""
+        return self._given or find_library()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
+    def reinstall(self) -> str:
+        """Check what was given, or install the wheel again."""
+        if self._given or os.environ.get(LIBRARY_VARIABLE):
+            return f"check the path given as library= or {LIBRARY_VARIABLE}, and that its espeak-ng-data is installed"
+        return super().reinstall()
 
     @property
     def version(self) -> str:
         """Version of the library, such as '1.52.0'."""
-        with self._lock:
-            self._start()
-        return self._version
+        return str(self.hello()["version"])
 
     def words(self, texts: Sequence[str], voice: str) -> list[list[list[str]]]:
         """For each text, the phonemes of each spoken word (a number may be several), in the IPA of 1.51.
@@ -127,73 +111,10 @@ class Espeak:
         if not texts:
             return []
         plain = [text.replace("\0", " ") for text in texts]  # eSpeak stops at NUL
-        with self._lock:
-            reply = self._ask(
-                {"voice": voice, "texts": plain, "notation": notation, "timeout_s": self.timeout_s}, again=True
-            )
+        reply, _ = self.ask("phonemes", voice=voice, texts=plain, notation=notation)
         if "error" in reply:
             raise InputError(reply["error"])
         return list(reply["clauses"])
-
-    def close(self) -> None:
-        """End the server."""
-        with self._lock:
-            self._stop()
-
-    def _stop(self) -> None:
-        if self._end is not None and self._owner == os.getpid():
-            self._end()
-        self._server = self._end = None
-
-    def _start(self) -> None:
-        if self._server is not None and self._owner == os.getpid() and self._server.poll() is None:
-            return
-        self._stop()
-        library, data = (str(self.library), str(self.data)) if self.library else find_library()
-        command = [sys.executable, "-I", "-S", str(SERVER), library, data, str(os.getpid())]  # stdlib, no site
-        server = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
-        )
-        self._server, self._owner = server, os.getpid()
-        self._end = weakref.finalize(self, _kill, server, os.getpid())
-        hello = self._receive(START_S)
-        if "error" in hello:
-            self._stop()
-            raise MetisError(f"eSpeak NG does not start: {hello['error']}", fix=_reinstall(self.library))
-        self._version = str(hello["version"])
-
-    def _ask(self, request: dict[str, Any], again: bool) -> dict[str, Any]:
-        """The reply; a server that died since the last request (`again`) is replaced once."""
-        self._start()
-        assert self._server is not None and self._server.stdin is not None
-        try:
-            self._server.stdin.write(json.dumps(request).encode() + b"\n")
-        except OSError:
-            reply = {"error": "eSpeak NG has ended", "gone": True}
-        else:
-            reply = self._receive(self.timeout_s + GRACE_S)
-        if not reply.get("gone"):
-            return reply
-        self._stop()
-        return self._ask(request, again=False) if again and not reply.get("late") else reply
-
-    def _receive(self, timeout_s: float) -> dict[str, Any]:
-        """One line from the server, or an error in its place once it is late (it is killed then) or gone."""
-        assert self._server is not None and self._server.stdout is not None
-        late = threading.Event()
-        timer = threading.Timer(timeout_s, _kill_late, (self._server, late))
-        timer.daemon = True
-        timer.start()
-        try:
-            line = _read_line(self._server.stdout)
-        finally:
-            timer.cancel()
-        if line.endswith(b"\n"):
-            message: dict[str, Any] = json.loads(line)
-            return message
-        if late.is_set():
-            return {"error": f"eSpeak NG does not answer within {timeout_s:g} s", "gone": True, "late": True}
-        return {"error": f"eSpeak NG has ended ({self._server.wait()})", "gone": True}
 
 
 @functools.cache
@@ -239,32 +160,3 @@ def _as_in_1_51(words: list[list[str]], names: list[list[str]], tables: Tables) 
         same = len(named) == sum(map(bool, word))
         told.append([tables.get(next(name), {}).get(s, s) if s else s for s in word] if same else word)
     return told
-
-
-def _read_line(pipe: IO[bytes]) -> bytes:
-    line = b""
-    while not line.endswith(b"\n") and (block := pipe.read(65536)):
-        line += block
-    return line
-
-
-def _kill(server: subprocess.Popen[bytes], owner: int) -> None:
-    """End `server`, unless this process is a fork of its owner."""
-    if owner != os.getpid():
-        return
-    for pipe in (server.stdin, server.stdout):
-        if pipe is not None:
-            pipe.close()
-    server.kill()  # it holds nothing worth saving
-    server.wait()
-
-
-def _kill_late(server: subprocess.Popen[bytes], late: threading.Event) -> None:
-    late.set()
-    server.kill()
-
-
-def _reinstall(library: str | Path | None) -> str:
-    if library or os.environ.get(LIBRARY_VARIABLE):
-        return f"check the path given as library= or {LIBRARY_VARIABLE}, and that its espeak-ng-data is installed"
-    return 'pip install --force-reinstall "espeakng-loader>=0.2.4"'

@@ -16,114 +16,12 @@ from metis_bench.audio import load, probe
 from metis_bench.corpora.base import Item, corpora
 from metis_bench.corpora.mini import MAX_ITEMS, SUBSETS, Mini, MiniParams, make
 from metis_bench.errors import MissingPrerequisite
-from metis_bench.hashing import sha256_json
 from reference_models.mini import acoustics
 from reference_models.mini.espeak import EspeakEngine
-from reference_models.mini.grammar import ITEMS_PER_ROLE, ROLES, SENTENCES, SLOTS, TASKS, sentence
+from reference_models.mini.grammar import ROLES, sentence, split_of
 from reference_models.mini.voices import SPEAKERS
 
 RATE = 16_000
-
-
-# --- grammar ---------------------------------------------------------------------------------------------------------
-
-
-def test_no_sentence_is_said_twice_in_any_task_or_role() -> None:
-    for seed in (0, 1, 12345):
-        said = [sentence(seed, task, role, i) for task in TASKS for role in ROLES for i in range(300)]
-        assert len(set(said)) == len(said)
-
-
-def test_the_last_sentence_exists_and_the_next_is_refused() -> None:
-    assert sentence(0, "tse", "prompt-2", ITEMS_PER_ROLE - 1).endswith(".")
-    with pytest.raises(IndexError, match="1701759"):
-        sentence(0, "tts", "target", ITEMS_PER_ROLE)
-
-
-def test_sentences_have_eight_words_of_the_grammar() -> None:
-    words = {w for slot in SLOTS for w in slot} | {"the"}
-    for i in range(50):
-        said = sentence(3, "se", "target", i).rstrip(".").split()
-        assert len(said) == 8 and set(said) <= words
-
-
-def test_words_are_spread_and_do_not_go_with_the_speaker() -> None:
-    for position in (0, 1, 2, 3, 4, 5, 7):
-        counts = Counter(sentence(0, "tts", "target", i).rstrip(".").split()[position] for i in range(390))
-        slot = SLOTS[min(position, 6)]
-        assert set(counts) == set(slot)
-        assert max(counts.values()) < 2.5 * 390 / len(slot)
-    names = {sentence(0, "tts", "target", i).split()[0] for i in range(0, 390, len(SPEAKERS))}
-    assert names == set(SLOTS[0])
-    assert SENTENCES == 13**5 * 11 * 5
-
-
-def test_the_texts_of_version_1_never_change() -> None:
-    said = [sentence(0, task, role, i) for task in TASKS for role in ROLES for i in range(12)]
-    assert sha256_json(said) == "e9d3f1a58f4f7cc70ecf7546685d933a45fdc93b521a29c5030e3acc2b861907"
-
-
-# --- acoustics -------------------------------------------------------------------------------------------------------
-
-
-def spectrum_db(x: np.ndarray, low: float, high: float) -> float:
-    power = np.abs(np.fft.rfft(x)) ** 2
-    hz = np.fft.rfftfreq(len(x), 1 / RATE)
-    return float(10 * np.log10(power[(hz >= low) & (hz < high)].mean()))
-
-
-def test_white_is_flat_and_pink_falls_three_decibel_an_octave() -> None:
-    white = acoustics.noise("white", 10 * RATE, RATE, acoustics.generator(0))
-    pink = acoustics.noise("pink", 10 * RATE, RATE, acoustics.generator(0))
-    assert spectrum_db(white, 200, 400) - spectrum_db(white, 3200, 6400) == pytest.approx(0, abs=0.5)
-    assert spectrum_db(pink, 200, 400) - spectrum_db(pink, 3200, 6400) == pytest.approx(4 * 3.01, abs=0.5)
-
-
-def test_hum_has_lines_at_the_mains_and_clicks_are_impulsive() -> None:
-    x = acoustics.noise("hum-clicks", 10 * RATE, RATE, acoustics.generator(1))
-    assert spectrum_db(x, 99.5, 100.5) - spectrum_db(x, 110, 140) > 20
-    high = np.diff(x, n=2)
-    assert np.mean(high**4) / np.mean(high**2) ** 2 > 10  # kurtosis; 3 for noise
-
-
-def test_babble_holds_every_voice_equally_and_needs_some() -> None:
-    t = np.arange(RATE) / RATE
-    voices = [0.01 * np.sin(2 * np.pi * 440 * t), np.sin(2 * np.pi * 1000 * t)]
-    x = acoustics.noise("babble", 2 * RATE, RATE, acoustics.generator(2), voices)
-    assert spectrum_db(x, 439, 441) == pytest.approx(spectrum_db(x, 999, 1001), abs=0.5)
-    with pytest.raises(ValueError, match="voices"):
-        acoustics.noise("babble", RATE, RATE, acoustics.generator(2))
-
-
-@pytest.mark.parametrize("snr_db", [0, 7, 15])
-def test_scaled_noise_has_the_stated_snr(snr_db: int, rng: np.random.Generator) -> None:
-    speech, noise = rng.standard_normal(5000), rng.standard_normal(5000) * 3
-    scaled = acoustics.scale_to_snr(speech, noise, snr_db)
-    assert 10 * np.log10(np.sum(speech**2) / np.sum(scaled**2)) == pytest.approx(snr_db, abs=1e-9)
-
-
-@pytest.mark.parametrize("t60_s", [0.3, 0.6])
-def test_the_room_decays_by_60_db_in_t60(t60_s: float) -> None:
-    response = acoustics.impulse_response(RATE, t60_s, acoustics.generator(3))
-    energy = np.cumsum(response[:0:-1] ** 2)[::-1]  # Schroeder's backward integral, without the direct sound
-    decay = 10 * np.log10(energy / energy[0])
-    at_5, at_25 = (int(np.argmax(decay < level)) for level in (-5, -25))
-    assert (at_25 - at_5) / RATE * 3 == pytest.approx(t60_s, rel=0.1)
-    assert response[0] == 1.0 and np.sum(response[1:] ** 2) == pytest.approx(1.0)
-
-
-def test_reverberation_is_the_convolution_and_keeps_time(rng: np.random.Generator) -> None:
-    speech, response = rng.standard_normal(400), acoustics.impulse_response(RATE, 0.05, acoustics.generator(4))
-    np.testing.assert_allclose(acoustics.reverberate(speech, response), np.convolve(speech, response), atol=1e-9)
-
-
-def test_full_scale_is_refused_not_clipped() -> None:
-    assert acoustics.pcm16(np.array([0.5, -0.5])).tolist() == [16384, -16384]
-    with pytest.raises(ValueError, match="full scale"):
-        acoustics.pcm16(np.array([1.0]))
-
-
-# --- corpus ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -133,37 +31,56 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def hashes(folder: Path) -> dict[str, str]:
-    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.glob("*/*.wav"))}
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.glob("*/mini-*"))}
 
 
-@pytest.mark.parametrize("task", ["tts", "vc", "tse", "se"])
+@pytest.mark.parametrize("task", ["tts", "vc", "tse", "se", "l2s"])
 def test_items_provide_what_their_subset_says(cache: Path, task: str) -> None:
     loaded = Mini(MiniParams.model_validate({"task": task}), None, cache).load()
     assert len(loaded.items) == 12 and len({i.id for i in loaded.items}) == 12
     assert set(loaded.subsets) == {i.subset for i in loaded.items} == set(SUBSETS[task])
     assert "synthetic" in loaded.licence
     for item in loaded.items:
-        fields = {"text", "prompt", "prompt_text", "source", "reference"}
+        fields = {"text", "prompt", "prompt_text", "source", "reference", "video"}
         assert {f for f in fields if getattr(item, f) is not None} == loaded.subsets[item.subset].provides
         for path in (item.prompt, item.source, item.reference):
             if path is not None:
                 info = probe(path)
                 assert (info.channels, info.subtype) == (1, "PCM_16")
-                assert info.rate == (24_000 if task in ("tts", "vc") else 16_000)
+                assert info.rate == (24_000 if task in ("tts", "vc", "l2s") else 16_000)
                 assert np.abs(load(path).samples).max() < 0.99
-    assert Counter(i.cluster for i in loaded.items) == {s.name: 2 for s in SPEAKERS}
+    assert Counter(i.cluster for i in loaded.items) == {s.name: 1 for s in SPEAKERS}
     assert all(s.official_count is None for s in loaded.subsets.values())
 
 
-def test_no_prompt_says_a_target_and_prompts_are_long_enough(cache: Path) -> None:
+def test_prompts_are_one_sentence_that_is_no_target(cache: Path) -> None:
     targets, prompts = set(), set()
-    for task in ("tts", "vc", "tse"):
+    for task in ("tts", "vc", "tse", "l2s"):
         for item in Mini(MiniParams.model_validate({"task": task}), None, cache).load().items:
             assert item.text and item.prompt and item.prompt_text
             targets.add(item.text)
-            prompts |= {f"{s.strip()}." for s in item.prompt_text.split(".") if s.strip()}
-            assert load(item.prompt).seconds > 3.0
-    assert len(targets) == 36 and len(prompts) == 72 and not targets & prompts
+            prompts.add(item.prompt_text)
+            assert item.prompt_text.count(".") == 1 and 2.5 < load(item.prompt).seconds < 5.0
+    assert len(targets) == len(prompts) == 48 and not targets & prompts
+    assert {split_of(text) for text in targets | prompts} == {"evaluation"}
+
+
+def test_the_video_is_the_mouth_that_says_the_reference(cache: Path) -> None:
+    """As many frames as it lasts, closed where nothing is said, and the front end of lip-to-speech takes it."""
+    pytest.importorskip("torch")
+    from reference_models.lips import mouth_regions, read_regions
+
+    for item in Mini(MiniParams(task="l2s", items=4), None, cache).load().items:
+        assert item.video and item.reference and item.text
+        regions = read_regions(item.video)
+        sound = load(item.reference)
+        assert abs(len(regions) / 25 - sound.seconds) <= 0.02 and regions.shape[1:] == (96, 96)
+        assert np.array_equal(mouth_regions(regions), regions)
+        moved = np.abs(np.diff(regions[:, 30:75, 15:81].astype(float), axis=0)).mean((1, 2))
+        per_frame = sound.rate // 25
+        count = min(len(sound.samples) // per_frame, len(moved))
+        loud = np.sqrt(np.mean(sound.samples[: count * per_frame].reshape(count, -1) ** 2, axis=1)) > 0.01
+        assert moved[:count][loud].mean() > 1.5 * moved[:count][~loud].mean()
 
 
 def stated_and_true_snr(item: Item) -> tuple[float, float]:
@@ -212,31 +129,32 @@ def test_conversion_sources_are_other_talkers(cache: Path) -> None:
 def test_another_process_another_order_the_same_bytes(cache: Path, tmp_path: Path) -> None:
     """All items in order here; there one by one from the last, under another hash seed."""
     code = """
-import sys
-from metis_bench.corpora.mini import make
-from reference_models.mini import acoustics
-from reference_models.mini.espeak import EspeakEngine
-from reference_models.mini.grammar import ITEMS_PER_ROLE, ROLES, SENTENCES, SLOTS, TASKS, sentence
-from reference_models.mini.voices import SPEAKERS
 import hashlib, json
+from metis_bench.corpora.mini import make
+from reference_models.mini.espeak import EspeakEngine
 out = {}
 with EspeakEngine() as engine:
-    for task in ("vc", "tse", "se"):
+    for task in ("vc", "tse", "se", "l2s"):
         for i in reversed(range(6)):
-            for role, samples in make(engine, task, 0, i).audio.items():
+            made = make(engine, task, 0, i)
+            for role, samples in made.audio.items():
                 out[f"mini-{task}-{i:04d}-{role}.wav"] = hashlib.sha256(samples.tobytes()).hexdigest()
+            if made.video is not None:
+                out[f"mini-{task}-{i:04d}-video.npy"] = hashlib.sha256(made.video.tobytes()).hexdigest()
 print(json.dumps(out))
 """
     env = {**os.environ, "PYTHONHASHSEED": "77"}
     there = json.loads(subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True).stdout)
     here = {}
-    for task in ("vc", "tse", "se"):
+    for task in ("vc", "tse", "se", "l2s"):
         loaded = Mini(MiniParams.model_validate({"task": task}), None, cache).load()
         for item in loaded.items[:6]:
             for path in (item.prompt, item.source, item.reference):
                 if path is not None:
                     pcm = np.round(load(path).samples * 32768).astype(np.int16)
                     here[path.name] = hashlib.sha256(pcm.tobytes()).hexdigest()
+            if item.video is not None:
+                here[item.video.name] = hashlib.sha256(np.load(item.video).tobytes()).hexdigest()
     assert here == there
 
 
@@ -275,7 +193,7 @@ def test_altered_and_missing_files_are_made_again_and_nothing_else(
     assert not list(tmp_path.glob("*/.*"))
 
 
-@pytest.mark.parametrize("task", ["tts", "vc", "se"])
+@pytest.mark.parametrize("task", ["tts", "vc", "se", "l2s"])
 def test_made_and_read_back_items_are_the_same_to_the_order_of_keys(task: str, tmp_path: Path) -> None:
     """A plan lists the meta data as it comes: its bytes must not tell the run that made the corpus from later ones."""
     pytest.importorskip("espeakng_loader")
@@ -321,9 +239,15 @@ def test_without_espeak_the_fix_is_told(monkeypatch: pytest.MonkeyPatch, tmp_pat
         Mini(MiniParams(), None, tmp_path).load()
 
 
+def test_it_is_made_without_torch() -> None:
+    code = "import sys, metis_bench.corpora.mini, metis_bench.systems.espeak; print({'torch', 'av'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
+
+
 def test_it_is_registered_and_checks_its_parameters() -> None:
     assert corpora.get("mini") is Mini and Mini.default_folder is None
-    for wrong in ({"items": 0}, {"task": "l2s"}, {"voice": "x"}):
+    for wrong in ({"items": 0}, {"task": "omni"}, {"voice": "x"}):
         with pytest.raises(ValidationError):
             MiniParams.model_validate(wrong)
 

@@ -89,6 +89,23 @@ def test_lip_to_speech(metis_bench: Command, tmp_path: Path, real: Path) -> None
     assert made == pytest.approx(8.0, abs=0.1)
 
 
+def test_lip_to_speech_from_a_drawn_mouth(metis_bench: Command, tmp_path: Path) -> None:
+    """The corpus' own videos: no film is decoded and no face is looked for."""
+    pytest.importorskip("espeakng_loader")
+    settings = (
+        "corpora.mini-l2s.items=1",
+        "seeds=[0]",
+        "systems.metis-l2s.checkpoint=random-tiny",
+        "metrics=[rtf]",
+        "oracle_order=[]",
+    )
+    flags = [flag for setting in settings for flag in ("--set", setting)]
+    done = metis_bench("run", "suites/l2s.yaml", "--system", "metis-l2s", *flags, "--json")
+    assert done.code == 0, done.err
+    (cell,) = [c for c in done.json["results"]["cells"] if c["column"] == "rtf"]
+    assert (cell["n"], cell["N"], cell["status"]) == (1, 1, "complete")
+
+
 def test_absent_weights_block_the_system_and_say_what_to_get(metis_bench: Command, tmp_path: Path, real: Path) -> None:
     data = manifest(tmp_path / "data", source=real / "prompts" / "metis_se_noise.wav")
     corpora = f"corpora={{mine: {{corpus: folder, task: se, path: '{data}', manifest: items.jsonl}}}}"

@@ -25,7 +25,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("suite", [p.name for p in shipped_suites() if p.stem != "l2s"])
+@pytest.mark.parametrize("suite", [p.name for p in shipped_suites()])
 def test_mini_profile(metis_bench: Command, suite: str, home: Path) -> None:
     for package in PACKAGES:
         pytest.importorskip(package)
@@ -40,13 +40,14 @@ def test_mini_profile(metis_bench: Command, suite: str, home: Path) -> None:
     ranked = {s["name"] for s in results["systems"] if s["ranked"]}
     for test_set in {s["id"] for s in results["sets"]}:
         cells = [c for c in results["cells"] if c["system"] in ranked and c["set"] == test_set]
-        assert any(c["status"] == "complete" and c["rank"] == 1 for c in cells), "someone is ranked in every table"
+        best = any(c["status"] == "complete" and c["rank"] == 1 for c in cells)
+        assert best or suite == "l2s.yaml", "someone is ranked in every table; nothing classical reads lips"
         assert all(c["n"] == c["N"] for c in cells)
 
 
 def test_lip_to_speech_says_what_it_needs(metis_bench: Command) -> None:
-    """No mini profile: without videos it ends before anything runs, and names what is missing and where to put it."""
-    done = metis_bench("run", "suites/l2s.yaml")
+    """Without videos it ends before anything runs, and names what is missing and where to put it."""
+    done = metis_bench("run", "suites/l2s.yaml", "--profile", "paper")
     assert done.code == 5
     for name in ("lrs2", "lrs3"):
         assert f"the corpus '{name}' needs your data" in done.err
@@ -61,7 +62,7 @@ def test_the_demo_runs_every_mini_profile_and_names_the_others() -> None:
     run, told = (line for line in done.stdout.splitlines() if line.startswith("for suite in"))
     have = {p.name: "mini" in (load_document(p).data.get("profiles") or {}) for p in shipped_suites()}
     assert {n for n in have if f"suites/{n} " in run or f"suites/{n};" in run} == {n for n in have if have[n]}
-    assert {n for n in have if f"suites/{n}" in told} == {n for n in have if not have[n]} == {"l2s.yaml"}
+    assert {n for n in have if f"suites/{n}" in told} == {n for n in have if not have[n]} == set()
 
 
 @pytest.mark.long

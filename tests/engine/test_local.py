@@ -85,6 +85,12 @@ def test_a_handler_that_stops_short_loses_no_row() -> None:
     assert isinstance(results[0, 2], Crash)
 
 
+def test_a_worker_that_is_slow_to_end_fails_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All results are there when the executor takes its leave."""
+    monkeypatch.setattr("metis_bench.engine.local.FAREWELL_S", 0.0)
+    assert run([Task(["a", "b"], 2)])[0, 1] == ("hello", "b")
+
+
 def test_one_worker_a_gpu() -> None:
     results = run([Task(["env"]) for _ in range(6)], gpus=["3", "5"], workers=9)
     assert set(results.values()) <= {"3", "5"}

@@ -1,13 +1,29 @@
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from reference_models.errors import InputError
-from reference_models.lips.mouth import AVERAGE_FACE, bilinear, cut_mouth, fill_gaps, mouth_regions, similarity, smooth
+from reference_models.lips import lip_features
+from reference_models.lips.mouth import (
+    AVERAGE_FACE,
+    bilinear,
+    cut_mouth,
+    fill_gaps,
+    mouth_regions,
+    read_regions,
+    similarity,
+    smooth,
+)
 from reference_models.lips.video import to_grey
+from tests.reference_models.lips.formulas import random_encoder
 
 FRAMES = np.random.default_rng(0).integers(0, 256, (9, 256, 300, 3), dtype=np.uint8)
 MOUTH = (slice(110, 206), slice(81, 177))  # 48 pixels around (129.3, 157.8), rounded
@@ -140,3 +156,48 @@ def test_what_holds_no_mouth_is_refused() -> None:
         mouth_regions(FRAMES.astype(np.float32) / 255, no_detector)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="must be uint8"):
         mouth_regions(FRAMES[..., :2], no_detector)
+
+
+def test_a_file_of_regions_is_read_without_any_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("av", "cv2", "mediapipe"):
+        monkeypatch.setitem(sys.modules, package, None)
+    regions = np.stack([to_grey(frame) for frame in FRAMES[:, :96, :96]])
+    np.save(tmp_path / "mouth.npy", regions)
+    np.testing.assert_array_equal(read_regions(tmp_path / "mouth.npy"), regions)
+    encoder = random_encoder()
+    features = lip_features(tmp_path / "mouth.npy", encoder)
+    torch.testing.assert_close(features, lip_features(regions, encoder))
+    torch.testing.assert_close(features, lip_features(str(tmp_path / "mouth.npy"), encoder))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (np.zeros((5, 96, 96), np.float32), "uint8, not float32"),
+        (np.zeros((5, 96, 95), np.uint8), r"not \(5, 96, 95\)"),
+        (np.zeros((5, 64, 64), np.uint8), r"not \(5, 64, 64\)"),
+        (np.zeros((96, 96), np.uint8), r"not \(96, 96\)"),
+        (np.zeros((5, 96, 96, 3), np.uint8), r"not \(5, 96, 96, 3\)"),
+        (np.zeros((0, 96, 96), np.uint8), r"not \(0, 96, 96\)"),
+        (np.array([{}], object), "no array of mouth regions"),
+    ],
+)
+def test_a_file_of_something_else_is_refused(tmp_path: Path, content: NDArray[Any], message: str) -> None:
+    np.save(tmp_path / "mouth.npy", content, allow_pickle=True)
+    with pytest.raises(InputError, match=rf"mouth\.npy: .*{message}"):
+        read_regions(tmp_path / "mouth.npy")
+
+
+def test_a_file_that_is_no_array_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mouth.npy"
+    with pytest.raises(InputError, match="No such file"):
+        read_regions(path)
+    np.save(path, np.zeros((5, 96, 96), np.uint8))
+    for content in (b"", b"no numpy file", path.read_bytes()[:-100]):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"mouth\.npy: no array of mouth regions"):
+            read_regions(path)
+    np.savez(tmp_path / "a.npz", a=np.zeros(3))
+    path.write_bytes((tmp_path / "a.npz").read_bytes())
+    with pytest.raises(InputError, match="an archive of arrays"):
+        read_regions(path)

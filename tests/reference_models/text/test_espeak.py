@@ -1,20 +1,16 @@
-"""eSpeak NG in a process of its own."""
+"""Phonemes by eSpeak NG."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from reference_models.errors import InputError, MetisError, MissingPackage
+from reference_models.espeak import LIBRARY_VARIABLE
 from reference_models.text import espeak as module
-from reference_models.text.espeak import LIBRARY_VARIABLE, Espeak, _as_in_1_51, _names, _spoken, _symbols, find_library
+from reference_models.text.espeak import Espeak, _as_in_1_51, _names, _spoken, _symbols, find_library
 
 
 def say(espeak: Espeak, text: str, voice: str = "en-us") -> str:
@@ -90,28 +86,6 @@ def test_an_unknown_voice_and_text_that_is_no_unicode_are_input_errors(espeak: E
     assert say(espeak, "so\0so") == say(espeak, "so so")
 
 
-def test_a_killed_server_is_replaced(espeak: Espeak) -> None:
-    before = say(espeak, "hello")
-    assert espeak._server is not None
-    os.kill(espeak._server.pid, signal.SIGKILL)
-    espeak._server.wait()
-    assert say(espeak, "hello") == before
-    assert espeak._server.poll() is None
-
-
-def test_a_server_that_stops_answering_ends_one_text(espeak: Espeak, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "GRACE_S", 0.1)
-    with Espeak(timeout_s=2.0) as stuck:
-        before = say(stuck, "hello")
-        assert stuck._server is not None
-        os.kill(stuck._server.pid, signal.SIGSTOP)
-        stuck.timeout_s = 0.2
-        with pytest.raises(InputError, match="does not answer"):
-            stuck.words(["hello"], "en-us")
-        stuck.timeout_s = 10.0
-        assert say(stuck, "hello") == before
-
-
 def test_a_text_that_takes_too_long_ends_itself(espeak: Espeak) -> None:
     with Espeak(timeout_s=10.0) as slow:
         say(slow, "hello")
@@ -122,99 +96,6 @@ def test_a_text_that_takes_too_long_ends_itself(espeak: Espeak) -> None:
         slow.timeout_s = 10.0
         assert say(slow, "hello") == "həloʊ"
         assert slow._server is server
-
-
-def test_threads_share_one_server(espeak: Espeak) -> None:
-    texts = [f"number {i}" for i in range(8)]
-    expected = [say(espeak, text) for text in texts]
-    found = [""] * len(texts)
-
-    def work(index: int) -> None:
-        found[index] = say(espeak, texts[index])
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(texts))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert found == expected
-
-
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def _gone(pid: int, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while _alive(pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return not _alive(pid)
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
-def test_the_server_ends_with_close_and_with_its_object(espeak: Espeak) -> None:
-    closed = Espeak()
-    say(closed, "hi")
-    assert closed._server is not None
-    pid = closed._server.pid
-    closed.close()
-    assert _gone(pid, 2)
-    forgotten = Espeak()
-    say(forgotten, "hi")
-    assert forgotten._server is not None
-    pid = forgotten._server.pid
-    del forgotten
-    assert _gone(pid, 2)
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
-@pytest.mark.parametrize("ending", ["pass", "os._exit(1)"])
-def test_the_server_dies_with_its_parent(espeak: Espeak, ending: str) -> None:
-    code = f"""
-import os, sys, time
-from reference_models.text.espeak import default_espeak
-espeak = default_espeak(); espeak.words(["hi"], "en-us")
-print(espeak._server.pid, flush=True)
-if os.fork() == 0:  # a fork keeps the pipe open: its end alone must not be what the server waits for
-    sys.stdout.close(); os.close(1); time.sleep(8); os._exit(0)
-{ending}
-"""
-    done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, timeout=30)
-    assert _gone(int(done.stdout), 6)
-
-
-def test_a_fork_starts_its_own_server(espeak: Espeak) -> None:
-    say(espeak, "hi")
-    assert espeak._server is not None
-    pid = os.fork()
-    if pid == 0:
-        good = say(espeak, "hello") == "həloʊ"
-        espeak.close()
-        os._exit(0 if good else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-    assert espeak._server.poll() is None
-    assert say(espeak, "hello") == "həloʊ"
-
-
-def test_the_library_stays_out_of_this_process(espeak: Espeak) -> None:
-    say(espeak, "word")
-    if sys.platform == "linux":
-        assert "libespeak" not in Path("/proc/self/maps").read_text()
-
-
-def test_a_file_in_the_current_folder_shadows_nothing(
-    espeak: Espeak, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("json", "ctypes", "select", "sitecustomize", "usercustomize"):
-        (tmp_path / f"{name}.py").write_text("open('ran', 'w').close(); raise SystemExit('shadowed')")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with Espeak() as fresh:
-        assert say(fresh, "hello") == "həloʊ"
-    assert not (tmp_path / "ran").exists()
 
 
 def test_another_library_may_be_given(espeak: Espeak, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

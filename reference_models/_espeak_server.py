@@ -1,12 +1,14 @@
-"""A small process that speaks: initialises eSpeak NG once, then forks once an utterance. Standard library only.
+"""A process that has eSpeak NG: initialised once, forked once a request. Standard library only.
 
-Run as a script by `espeak`; never imported into a process that has threads, because it forks. eSpeak's consonant
-noise comes from a random generator whose state survives calls and even espeak_Terminate, so one text said twice in
-one process differs. A child forked from the freshly initialised process starts from the same state every time:
-output then depends on the request alone, bit by bit.
+Run as a script by `espeak`: the library (GPL-3) and its global state stay out of the caller's process; never imported
+into a process that has threads, because it forks. eSpeak keeps state between texts (1.51 and 1.52 say the 5 of "no. 5"
+at the start of the next text), and its consonant noise comes from a random generator whose state survives calls and
+even espeak_Terminate. A child forked from the freshly initialised process answers every request as if it were the
+first: the answer depends on the request alone, bit by bit. It also contains crashes.
 
 Protocol, both directions: 4-byte little-endian length, JSON of that length, and after a reply `bytes` of PCM16 mono.
-A reply holds `phones`: [milliseconds, symbol in IPA] where each phoneme starts, in order.
+Hello: {"version", "rate"} or {"error"}. Requests have {"do", "timeout_s"} and what the function of that name reads;
+a reply is what it returns, or {"error"}.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ POLL_S = 1.0  # how often an idle server looks whether its parent still lives
 SYNCHRONOUS, CHARS_UTF8, END_PAUSE = 2, 1, 0x1000
 PHONEME_EVENTS, EVENTS_IN_IPA, DONT_EXIT = 1, 2, 0x8000  # what to initialise with
 EVENT_END, EVENT_PHONEME = 0, 7
+NOTATIONS = {"ipa": 0x02 | ord("_") << 8, "mnemonics": ord("_") << 8}  # phonemes with `_` between them
 PARAMETERS = {"rate": 1, "volume": 2, "pitch": 3, "range": 4}
 
 
@@ -82,14 +85,17 @@ def write_all(fd: int, data: bytes) -> None:
 
 
 def load_library(library_path: str, data_path: str) -> tuple[ctypes.CDLL, int]:
-    """The initialised library and its sample rate in Hz. Raises OSError."""
+    """The initialised library and its sample rate in Hz; an empty `data_path` is the library's own. Raises OSError."""
     library = ctypes.CDLL(library_path)
     library.espeak_Initialize.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_int]
+    library.espeak_Info.restype = ctypes.c_char_p
+    library.espeak_Info.argtypes = [ctypes.POINTER(ctypes.c_char_p)]
     library.espeak_ListVoices.restype = ctypes.POINTER(ctypes.POINTER(VoiceStruct))
     library.espeak_ListVoices.argtypes = [ctypes.c_void_p]
     library.espeak_SetVoiceByName.argtypes = [ctypes.c_char_p]
+    library.espeak_TextToPhonemes.restype = ctypes.c_char_p
+    library.espeak_TextToPhonemes.argtypes = [ctypes.POINTER(ctypes.c_char_p), ctypes.c_int, ctypes.c_int]
     library.espeak_SetParameter.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int]
-    library.espeak_ng_SetRandSeed.argtypes = [ctypes.c_long]
     library.espeak_SetSynthCallback.argtypes = [CALLBACK]
     library.espeak_Synth.argtypes = [
         ctypes.c_char_p,
@@ -101,29 +107,50 @@ def load_library(library_path: str, data_path: str) -> tuple[ctypes.CDLL, int]:
         ctypes.c_void_p,
         ctypes.c_void_p,
     ]
-    rate = library.espeak_Initialize(SYNCHRONOUS, 0, os.fsencode(data_path), PHONEME_EVENTS | EVENTS_IN_IPA | DONT_EXIT)
+    options = PHONEME_EVENTS | EVENTS_IN_IPA | DONT_EXIT
+    rate = library.espeak_Initialize(SYNCHRONOUS, 0, os.fsencode(data_path) or None, options)
     if rate <= 0:
         raise OSError(f"espeak_Initialize failed ({rate})")
     return library, rate
 
 
-def voice_names(library: ctypes.CDLL) -> list[str]:
-    """The language names espeak_SetVoiceByName accepts."""
+def voices(library: ctypes.CDLL, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """{"voices": the language names espeak_SetVoiceByName accepts, "variants": what may follow after a `+`}."""
+    del request
     names: set[str] = set()
-    voices = library.espeak_ListVoices(None)
+    listed = library.espeak_ListVoices(None)
     index = 0
-    while voices[index]:
-        at = voices[index].contents.languages
+    while listed[index]:
+        at = listed[index].contents.languages
         while at and ctypes.string_at(at, 1) != b"\0":
             name = ctypes.string_at(at + 1)
             names.add(name.decode("utf-8", "replace"))
             at += len(name) + 2
         index += 1
-    return sorted(names)
+    home = ctypes.c_char_p()
+    library.espeak_Info(ctypes.byref(home))
+    variants = Path(os.fsdecode(home.value or b""), "voices", "!v")
+    return {"voices": sorted(names), "variants": sorted(p.name for p in variants.iterdir())}, b""
+
+
+def phonemes(library: ctypes.CDLL, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """{"clauses": [[...] of each of `texts`]} in `notation`: `_` between phonemes, a space between words."""
+    if library.espeak_SetVoiceByName(request["voice"].encode()) != 0:
+        return {"error": f"eSpeak NG has no voice '{request['voice']}'"}, b""
+    mode = NOTATIONS[request["notation"]]
+    return {"clauses": [clauses(library, text.encode(), mode) for text in request["texts"]]}, b""
+
+
+def clauses(library: ctypes.CDLL, text: bytes, mode: int) -> list[str]:
+    """One string a clause."""
+    rest, found = ctypes.c_char_p(text), []
+    while rest.value:  # a call reads one clause, moves the pointer, and sets it to NULL at the end
+        found.append(library.espeak_TextToPhonemes(ctypes.byref(rest), CHARS_UTF8, mode).decode())
+    return found
 
 
 def speak(library: ctypes.CDLL, request: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
-    """Reply and PCM for one request, said by a process that has said nothing before."""
+    """{"phones": [milliseconds, symbol in IPA] where each phoneme starts, in order}, and the sound of `text`."""
     chunks: list[bytes] = []
     phones: list[tuple[int, str]] = []
 
@@ -138,10 +165,10 @@ def speak(library: ctypes.CDLL, request: dict[str, Any]) -> tuple[dict[str, Any]
     callback = CALLBACK(keep)
     library.espeak_SetSynthCallback(callback)
     if library.espeak_SetVoiceByName(request["voice"].encode()) != 0:
-        return {"error": f"eSpeak has no voice '{request['voice']}'"}, b""
+        return {"error": f"eSpeak NG has no voice '{request['voice']}'"}, b""
     for name, number in PARAMETERS.items():
         library.espeak_SetParameter(number, request[name], 0)
-    library.espeak_ng_SetRandSeed(request["seed"])
+    library.espeak_ng_SetRandSeed(ctypes.c_long(request["seed"]))  # since 1.52
     text = request["text"].encode()
     status = library.espeak_Synth(text, len(text) + 1, 0, 1, 0, CHARS_UTF8 | END_PAUSE, None, None)
     if status != 0:
@@ -149,13 +176,17 @@ def speak(library: ctypes.CDLL, request: dict[str, Any]) -> tuple[dict[str, Any]
     return {"phones": phones}, b"".join(chunks)
 
 
+REQUESTS = {"voices": voices, "phonemes": phonemes, "speak": speak}
+
+
 def child(library: ctypes.CDLL, request: dict[str, Any], out: int) -> NoReturn:
-    """Say it, send it, and leave without running anything of the parent. Its own alarm ends a hang."""
+    """Do it, send it, and leave without running anything of the parent. Its own alarm ends a hang."""
     try:
         signal.setitimer(signal.ITIMER_REAL, request["timeout_s"])  # default action: the process ends
-        write_all(out, pack(*speak(library, request)))
-    finally:
+        write_all(out, pack(*REQUESTS[request["do"]](library, request)))
         os._exit(0)
+    finally:
+        os._exit(1)
 
 
 def answer(library: ctypes.CDLL, request: dict[str, Any]) -> bytes:
@@ -170,9 +201,9 @@ def answer(library: ctypes.CDLL, request: dict[str, Any]) -> bytes:
         reply = pipe.read()
     number = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if number == -signal.SIGALRM:
-        return pack({"error": f"eSpeak took longer than {request['timeout_s']:g} s"})
+        return pack({"error": f"eSpeak NG takes longer than {request['timeout_s']:g} s over this text"})
     if number != 0 or not reply:
-        return pack({"error": f"eSpeak crashed (exit {number})"})
+        return pack({"error": f"eSpeak NG dies over this text (exit status {number})"})
     return reply
 
 
@@ -201,8 +232,7 @@ def main(library_path: str, data_path: str, parent: int) -> None:
     except (OSError, AttributeError) as error:
         write_all(out, pack({"error": f"{library_path}: {error}"}))
         return
-    variants = sorted(p.name for p in Path(data_path, "voices", "!v").iterdir())
-    write_all(out, pack({"rate": rate, "voices": voice_names(library), "variants": variants}))
+    write_all(out, pack({"rate": rate, "version": library.espeak_Info(None).decode()}))
     while (head := read_exactly(0, LENGTH.size, parent)) is not None:
         body = read_exactly(0, LENGTH.unpack(head)[0], parent)
         if body is None:
