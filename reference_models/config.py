@@ -125,10 +125,15 @@ class FeaturesConfig:
 
 @dataclass(frozen=True)
 class VisualConfig:
-    """The visual front end and conformer of Auto-AVSR (`mpc001/auto_avsr`)."""
+    """The visual front end and conformer of Auto-AVSR (`mpc001/auto_avsr`). widths: of ResNet-18's four stages."""
 
     dim: int = 768
     num_heads: int = 12
     inner_dim: int = 3072
     num_layers: int = 12
     conv_kernel: int = 31
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+
+    def __post_init__(self) -> None:
+        if len(self.widths) != 4:
+            raise ValueError(f"widths {self.widths} must be four: ResNet-18 has four stages")

@@ -36,7 +36,7 @@ TINY_TRANSFORMER = TransformerConfig(hidden_size=64, num_layers=2, num_heads=4)
 TINY_FEATURES = FeaturesConfig(
     hidden_size=32, num_layers=3, layer=2, num_heads=4, inner_dim=64, left_context=8, right_context=4
 )
-TINY_VISUAL = VisualConfig(dim=24, num_heads=4, inner_dim=48, num_layers=2)
+TINY_VISUAL = VisualConfig(dim=24, num_heads=4, inner_dim=48, num_layers=2, widths=(4, 4, 8, 8))
 
 # The mini family: what a laptop trains and runs (`reference_models.mini`).
 MINI_STAGE1 = TransformerConfig(hidden_size=160, num_layers=5, num_heads=4, mlp_ratio=2)
@@ -45,7 +45,7 @@ MINI_FINE = TransformerConfig(hidden_size=128, num_layers=3, num_heads=4, mlp_ra
 MINI_FEATURES = FeaturesConfig(
     hidden_size=96, num_layers=3, layer=3, num_heads=4, inner_dim=192, left_context=16, right_context=8, conv_kernel=15
 )
-MINI_VISUAL = VisualConfig(dim=64, num_heads=4, inner_dim=128, num_layers=2)
+MINI_VISUAL = VisualConfig(dim=64, num_heads=4, inner_dim=128, num_layers=2, conv_kernel=15, widths=(8, 12, 16, 24))
 MINI_SEMANTIC = SemanticCodecConfig(MINI_FEATURES.hidden_size, 256, 8, BackboneConfig(96, 192, 2))
 MINI_ACOUSTIC = AcousticCodecConfig(8, (8, 5, 4, 3), 64, 4, 256, 8, BackboneConfig(160, 480, 5))
 MINI_PHONES = 384  # rows of the phone table: 363 phones, and the last row for padding

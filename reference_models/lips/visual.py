@@ -20,7 +20,6 @@ from reference_models.config import VisualConfig
 
 MEAN, STD = 0.421, 0.165  # of grey in 0..1 (auto_avsr:datamodule/transforms.py)
 SIDE = 88  # pixels of a mouth region that the encoder sees
-STEM, TRUNK = 64, 512  # channels after the 3-D convolution and after the ResNet
 CHUNK = 100  # frames the front end computes at a time, to bound its memory (0.5 MB a frame and layer)
 
 
@@ -52,38 +51,40 @@ class BasicBlock(nn.Module):
 class ResNet18(nn.Module):
     """Four stages of two blocks, then the mean over the picture."""
 
-    def __init__(self) -> None:
+    def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()
-        self.layer1 = nn.Sequential(BasicBlock(STEM, 64, 1), BasicBlock(64, 64, 1))
-        self.layer2 = nn.Sequential(BasicBlock(64, 128, 2), BasicBlock(128, 128, 1))
-        self.layer3 = nn.Sequential(BasicBlock(128, 256, 2), BasicBlock(256, 256, 1))
-        self.layer4 = nn.Sequential(BasicBlock(256, TRUNK, 2), BasicBlock(TRUNK, TRUNK, 1))
+        one, two, three, four = widths
+        self.layer1 = nn.Sequential(BasicBlock(one, one, 1), BasicBlock(one, one, 1))
+        self.layer2 = nn.Sequential(BasicBlock(one, two, 2), BasicBlock(two, two, 1))
+        self.layer3 = nn.Sequential(BasicBlock(two, three, 2), BasicBlock(three, three, 1))
+        self.layer4 = nn.Sequential(BasicBlock(three, four, 2), BasicBlock(four, four, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 64, 22, 22) -> (N, 512)."""
+        """(N, widths[0], 22, 22) -> (N, widths[3])."""
         return self.layer4(self.layer3(self.layer2(self.layer1(x)))).mean((-2, -1))  # type: ignore[no-any-return]
 
 
 class Frontend(nn.Module):
-    """What one frame and its two neighbours on each side look like."""
+    """What one frame and its two neighbours on each side look like. W: widths, of the first and last stage."""
 
-    def __init__(self) -> None:
+    def __init__(self, widths: tuple[int, ...]) -> None:
         super().__init__()
+        stem = widths[0]
         self.frontend3D = nn.Sequential(
-            nn.Conv3d(1, STEM, (5, 7, 7), (1, 2, 2), padding=(0, 3, 3), bias=False),  # time is padded in forward
-            nn.BatchNorm3d(STEM),
+            nn.Conv3d(1, stem, (5, 7, 7), (1, 2, 2), padding=(0, 3, 3), bias=False),  # time is padded in forward
+            nn.BatchNorm3d(stem),
             nn.SiLU(),
             nn.MaxPool3d((1, 3, 3), (1, 2, 2), padding=(0, 1, 1)),
         )
-        self.trunk = ResNet18()
+        self.trunk = ResNet18(widths)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """(B, T, 88, 88) -> (B, T, 512)."""
+        """(B, T, 88, 88) -> (B, T, W[3])."""
         padded = F.pad(frames, (0, 0, 0, 0, 2, 2))[:, None]  # (B, 1, T + 4, 88, 88)
         parts = []
         for start in range(0, frames.shape[1], CHUNK):
-            stem = self.frontend3D(padded[:, :, start : start + CHUNK + 4])  # (B, 64, t, 22, 22)
-            features = self.trunk(stem.transpose(1, 2).flatten(0, 1))  # (B * t, 512)
+            stem = self.frontend3D(padded[:, :, start : start + CHUNK + 4])  # (B, W[0], t, 22, 22)
+            features = self.trunk(stem.transpose(1, 2).flatten(0, 1))  # (B * t, W[3])
             parts.append(features.unflatten(0, (len(frames), -1)))
         return torch.cat(parts, dim=1)
 
@@ -212,8 +213,8 @@ class VisualEncoder(nn.Module):
     def __init__(self, config: VisualConfig) -> None:
         super().__init__()
         self.config = config
-        self.frontend = Frontend()
-        self.proj_encoder = nn.Linear(TRUNK, config.dim)
+        self.frontend = Frontend(config.widths)
+        self.proj_encoder = nn.Linear(config.widths[-1], config.dim)
         self.encoder = Conformer(config)
 
     def forward(self, frames: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -222,6 +223,6 @@ class VisualEncoder(nn.Module):
         if lengths is None:
             lengths = torch.full((batch,), length, device=frames.device)
         padding = (torch.arange(length, device=frames.device) >= lengths[:, None])[..., None]  # (B, T, 1)
-        x = self.frontend(frames.masked_fill(padding[..., None], 0.0))  # (B, T, 512)
+        x = self.frontend(frames.masked_fill(padding[..., None], 0.0))  # (B, T, W[3])
         x = self.encoder(self.proj_encoder(x), padding)
         return x.masked_fill(padding, 0.0)  # type: ignore[no-any-return]

@@ -1,7 +1,7 @@
 """The acoustic codec's recipe: waveforms through residual codebooks and back.
 
-Encoder, quantisers and vocoder are trained together by the distance of mel spectrograms and the codebooks' losses. (The
-release's recipe is not published; a GAN, as in DAC and Vocos, would make the sound crisper.)
+Encoder, quantisers and vocoder are trained together by the distance of mel spectrograms and the codebooks' losses;
+then, if wanted, against discriminators (`training.adversarial`). (The release's recipe is not published.)
 """
 
 from __future__ import annotations
@@ -29,13 +29,18 @@ FEWER = 0.25  # of the steps use only the first few codebooks, so that each is a
 
 @dataclass(frozen=True)
 class WaveBatch:
-    """Waveforms (B, S) at 24 kHz."""
+    """Waveforms (B, S) at 24 kHz. draw: 0..1, of the whole step, decides how many codebooks it uses."""
 
     waves: Tensor
+    draw: float = 1.0
 
     def to(self, device: torch.device) -> WaveBatch:
         """On another device."""
-        return WaveBatch(self.waves.to(device))
+        return WaveBatch(self.waves.to(device), self.draw)
+
+    def books(self, available: int) -> int:
+        """How many codebooks to use: all, or in a share `FEWER` of the steps 1 to `available` - 1."""
+        return available if self.draw >= FEWER else 1 + int(self.draw / FEWER * (available - 1))
 
 
 class WaveCrops:
@@ -48,7 +53,8 @@ class WaveCrops:
     def __call__(self, step: int, share: int = 0, shares: int = 1) -> WaveBatch | None:
         """See `Batches`."""
         numbers = range(step * self.rows, (step + 1) * self.rows)[share::shares]
-        return WaveBatch(torch.from_numpy(np.stack([self._crop(n) for n in numbers]))) if len(numbers) else None
+        draw = float(generator("books", self.seed, step).random())
+        return WaveBatch(torch.from_numpy(np.stack([self._crop(n) for n in numbers])), draw) if len(numbers) else None
 
     def _crop(self, number: int) -> NDArray[np.float32]:
         """Also at another loudness: prompts come at all levels."""
@@ -73,27 +79,40 @@ class AcousticCodecObjective(Objective):
         super().__init__()
         self.encoder, self.decoder, self.codebook_weight = encoder, decoder, codebook_weight
         self.distance = MelDistance(rate)
-        self.cares = nn.ModuleList(CodebookCare(cast(FactorizedVQ, q)) for q in decoder.quantizer.quantizers)
+        trained = any(p.requires_grad for p in decoder.quantizer.parameters())
+        quantizers = cast(list[FactorizedVQ], list(decoder.quantizer.quantizers) if trained else [])
+        self.cares = nn.ModuleList(CodebookCare(quantizer) for quantizer in quantizers)
 
     def forward(self, batch: WaveBatch, phase: str = "model") -> Loss:  # noqa: ARG002
-        """See `Objective`: counts seconds. Codes are decisions, so they are made in fp32."""
+        """See `Objective`: counts rows."""
+        return self.reconstruction(*self.resynthesis(batch))
+
+    def resynthesis(self, batch: WaveBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """What comes out and what went in, (B, S) each, and the codebooks' loss. Codes are decisions: made in fp32."""
         latents = self.encoder(batch.waves[:, None])  # (B, C, F)
-        used = self._used()
+        available = len(self.decoder.quantizer.quantizers)
+        used = batch.books(available) if self.training else available
         with torch.autocast(batch.waves.device.type, enabled=False):
             found = self.decoder.quantizer(latents.float(), used)
         made = self.decoder.model(found.embeddings.transpose(1, 2)).float()  # (B, S)
-        with torch.autocast(batch.waves.device.type, enabled=False):
-            distance = self.distance(made, batch.waves[:, : made.shape[1]])  # (B,)
-        count = torch.tensor(float(len(distance)), device=distance.device)
-        perplexity = torch.stack([cast(CodebookCare, care).perplexity() for care in self.cares]).mean()
-        stats = {"distance": distance.detach().sum(), "perplexity": perplexity * count}
-        return Loss(distance.sum() + self.codebook_weight * found.loss * count, count, stats)
+        return made, batch.waves[:, : made.shape[1]], found.loss
 
-    def _used(self) -> int | None:
-        """How many codebooks this step uses; torch's generator is seeded for every step."""
-        if not self.training or float(torch.rand(())) >= FEWER:
-            return None
-        return int(torch.randint(1, len(self.cares), ())) if len(self.cares) > 1 else None
+    def reconstruction(self, made: Tensor, target: Tensor, codebook_loss: Tensor) -> Loss:
+        """The loss, of `resynthesis`."""
+        with torch.autocast(made.device.type, enabled=False):
+            distance = self.distance(made, target)  # (B,)
+        count = torch.tensor(float(len(distance)), device=distance.device)
+        stats = {"distance": distance.detach().sum()}
+        if len(self.cares):
+            perplexity = torch.stack([cast(CodebookCare, care).perplexity() for care in self.cares]).mean()
+            stats["perplexity"] = perplexity * count
+        return Loss(distance.sum() + self.codebook_weight * codebook_loss * count, count, stats)
+
+
+def freeze_codes(encoder: AcousticEncoder, decoder: AcousticDecoder) -> None:
+    """Train the vocoder alone: what was trained on the codes goes on fitting them."""
+    encoder.requires_grad_(False)
+    decoder.quantizer.requires_grad_(False)
 
 
 def new_codec(config: AcousticCodecConfig, seed: int) -> tuple[AcousticEncoder, AcousticDecoder]:

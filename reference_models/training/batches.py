@@ -200,7 +200,13 @@ def collate(examples: Sequence[Example], names: Sequence[str], seeds: Sequence[i
 
 def _given_prompt(example: Example) -> int:
     prompt = example.facts.get("prompt")
-    return DRAWN if prompt is None else int(prompt)
+    if prompt is None:
+        return DRAWN
+    if not 0 <= int(prompt) < example.frames:
+        raise InputError(
+            f"{example.key}: a prompt of {prompt} of its {example.frames} frames leaves nothing to predict"
+        )
+    return int(prompt)
 
 
 def _padded(rows: Sequence[NDArray[Any]]) -> Tensor:

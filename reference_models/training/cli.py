@@ -12,6 +12,7 @@ import click
 from reference_models.errors import MetisError, MissingCheckpoint, MissingPackage
 
 USAGE, PREREQUISITE, FAILED, INTERRUPTED = 2, 5, 6, 130  # as metis-bench's
+RANK = 32  # of a LoRA where nothing says another
 TASKS = ("tts", "vc", "tse", "se", "l2s", "omni")
 
 
@@ -110,14 +111,24 @@ def pretrain(recipe: str, **options: Any) -> None:
 @cli.command()
 @click.option("--task", required=True, type=click.Choice(TASKS))
 @click.option("--recipe", help="Instead of the task's own.")
-@click.option("--method", type=click.Choice(["full", "lora"]), default="full", show_default=True)
-@click.option("--rank", type=click.IntRange(1), default=32, show_default=True, help="Of the LoRA.")
+@click.option("--method", type=click.Choice(["full", "lora"]), help="Default: the recipe's, which is full as a rule.")
+@click.option("--rank", type=click.IntRange(1), help="Of the LoRA: 32 unless the recipe says it.")
 @click.option("--from", "start", type=click.Path(path_type=Path), help="The base: a folder or a file.")
 @_running
-def finetune(task: str, recipe: str | None, method: str, rank: int, start: Path | None, **options: Any) -> None:
+def finetune(
+    task: str, recipe: str | None, method: str | None, rank: int | None, start: Path | None, **options: Any
+) -> None:
     """Fine-tune the base for a task, whole or by a LoRA."""
-    more = (f"lora={{rank: {rank}}}",) if method == "lora" else ()
-    _train(recipe or task, start, (f"model={task}", *more), **options)
+    from reference_models.training.recipe import load
+
+    changes = [f"model={task}"]
+    if method == "full":
+        if rank is not None:
+            raise click.UsageError("--rank is of a LoRA, and --method full trains all weights")
+        changes.append("lora=null")
+    elif rank is not None or (method == "lora" and load(recipe or task).lora is None):
+        changes.append(f"lora.rank={rank or RANK}")
+    _train(recipe or task, start, tuple(changes), **options)
 
 
 @cli.command()

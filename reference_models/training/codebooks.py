@@ -32,13 +32,16 @@ class CodebookCare(nn.Module):
         self.register_buffer("moves", torch.tensor(-1))
         quantizer.register_forward_pre_hook(self._look)
 
-    @torch.no_grad()
     def _look(self, quantizer: nn.Module, arguments: tuple[Any, ...]) -> None:
-        """Before every pass in training: count what would be chosen, move what never is."""
-        if not self.training:
-            return
-        assert isinstance(quantizer, FactorizedVQ)
-        latents = quantizer.in_project(arguments[0]).float()  # (B, D, T)
+        """Before every pass; those without gradients (a discriminator's) teach nothing."""
+        if self.training and torch.is_grad_enabled():
+            assert isinstance(quantizer, FactorizedVQ)
+            self._learn(quantizer, arguments[0])
+
+    @torch.no_grad()
+    def _learn(self, quantizer: FactorizedVQ, x: Tensor) -> None:
+        """Count what would be chosen for (B, C, T), move what never is."""
+        latents = quantizer.in_project(x).float()  # (B, D, T)
         points = latents.transpose(1, 2).flatten(0, 1)  # (N, D)
         table = quantizer.codebook.weight
         if int(self.moves) < 0:

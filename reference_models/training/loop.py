@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from reference_models.errors import MissingPackage
+from reference_models.errors import CheckpointError, MetisError, MissingPackage
 from reference_models.seeds import derive_seed
 from reference_models.training.batches import Batches
 from reference_models.training.checkpoint import Checkpoint, latest, read, write
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 Precision = Literal["fp32", "bf16"]
+CHECKPOINTS = "checkpoints"  # folder of a run
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,7 @@ class _Run:
         self.named = {name: p for name, p in objective.named_parameters() if p.requires_grad}
         self.average = MovingAverage(self.named, config.optim.ema) if config.optim.ema else None
         self.step, self.seconds, self.sums = 0, 0.0, Sums()
+        self.counted, self.logged = 0.0, time.monotonic()  # since the last line of the log: tokens or frames; its time
         self.interrupted = False
 
     @property
@@ -104,7 +107,7 @@ class _Run:
 
     def run(self) -> Trained:
         """See `train`."""
-        found = latest(self.out / "checkpoints")
+        found = latest(self.out / CHECKPOINTS)
         if found is not None:
             self._restore(read(found))
         began, before, last_saved = time.monotonic(), self.seconds, time.monotonic()
@@ -147,13 +150,19 @@ class _Run:
             count = self._sum(torch.stack([loss.count.float() for loss in losses]).sum())
             parameters = [p for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
             # DDP averages gradients of sums over processes; what is wanted is their sum over all that is counted
-            torch._foreach_mul_([p.grad for p in parameters], self.accelerator.num_processes / max(1.0, count))
-            if self.config.optim.clip:
-                norm = self.accelerator.clip_grad_norm_(parameters, self.config.optim.clip)
-                self.sums.add("gradient", float(norm), 1.0)
+            if parameters:
+                torch._foreach_mul_([p.grad for p in parameters], self.accelerator.num_processes / max(1.0, count))
+            norm = float(self.accelerator.clip_grad_norm_(parameters, self.config.optim.clip or math.inf))
+            if not math.isfinite(norm):  # before it gets into the weights, and they into a checkpoint
+                raise MetisError(
+                    f"the gradient of step {self.step} is {norm}",
+                    fix="train into another folder with a lower optimiser.lr, or with precision=fp32",
+                )
+            self.sums.add("gradient", norm, 1.0)
             optimiser.step()
             self.objective.zero_grad(set_to_none=True)
             self._count(losses, count, phase)
+        self.counted += count
         if self.average is not None:
             self.average.update(self.named, self.step)
 
@@ -175,7 +184,7 @@ class _Run:
         keys = list(named[0])
         totals = self._sum(torch.stack([sum((n[k].float() for n in named), torch.zeros(())) for k in keys]))
         prefix = "" if len(self.optimisers) == 1 else f"{phase}_"
-        for key, total in zip(keys, totals.tolist() if isinstance(totals, Tensor) else [totals], strict=True):
+        for key, total in zip(keys, totals.tolist(), strict=True):
             self.sums.add(prefix + key, total, count)
 
     @property
@@ -205,45 +214,79 @@ class _Run:
         assert self.validation is not None
         self.plain.eval()
         sums = Sums()
-        for step in range(self.config.validate_batches):
-            batch = self.validation(step)
-            loss: Loss = self.plain(_to(batch, self.accelerator.device), self.plain.phases[-1])
-            for key, value in {"loss": loss.total, **loss.stats}.items():
-                sums.add(key, float(value), float(loss.count))
+        with self._averaged():
+            for step in range(self.config.validate_batches):
+                batch = self.validation(step)
+                loss: Loss = self.plain(_to(batch, self.accelerator.device), self.plain.phases[-1])
+                for key, value in {"loss": loss.total, **loss.stats}.items():
+                    sums.add(key, float(value), float(loss.count))
         self.plain.train()
         return sums.means()
 
     def _log(self, logs: Logs) -> None:
         means = self.sums.means()
         lr = next(iter(self.optimisers.values())).param_groups[0]["lr"]
-        logs.write(self.step, {**means, "lr": lr, "seconds": self.seconds})
-        self.sums = Sums()
+        now = time.monotonic()
+        speed = self.counted / max(1e-9, now - self.logged)
+        logs.write(self.step, {**means, "lr": lr, "seconds": self.seconds, "counted_per_second": speed})
+        self.sums, self.counted, self.logged = Sums(), 0.0, now
         self.progress(self.step, self.config.steps, means["loss"] if "loss" in means else next(iter(means.values())))
 
     def _save(self) -> None:
         if self.main:
             average = {} if self.average is None else self.average.weights
             states = {phase: optimiser.state_dict() for phase, optimiser in self.optimisers.items()}
-            checkpoint = Checkpoint(
-                self.step, self.seconds, self.plain.state_dict(), states, average, self.sums.state()
-            )
-            write(checkpoint, self.out / "checkpoints")
+            model = {name: tensor for name, tensor in self.plain.state_dict().items() if name not in self._frozen}
+            checkpoint = Checkpoint(self.step, self.seconds, model, states, average, self.sums.state())
+            write(checkpoint, self.out / CHECKPOINTS)
         self.accelerator.wait_for_everyone()
 
+    @property
+    def _frozen(self) -> set[str]:
+        """Parameters that are not trained (the base below a LoRA): every slice starts with the same ones."""
+        return {name for name, _ in self.plain.named_parameters()} - set(self.named)
+
     def _restore(self, checkpoint: Checkpoint) -> None:
-        self.plain.load_state_dict(checkpoint.model)
-        for phase, optimiser in self.optimisers.items():
-            optimiser.load_state_dict(checkpoint.optimisers[phase])
+        try:
+            missing, unexpected = self.plain.load_state_dict(checkpoint.model, strict=False)
+            for phase, optimiser in self.optimisers.items():
+                optimiser.load_state_dict(checkpoint.optimisers[phase])
+            averages = {} if self.average is None else {name: checkpoint.average[name] for name in self.named}
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise self._of_another(str(error).splitlines()[0]) from error
+        if set(missing) - self._frozen or unexpected:
+            raise self._of_another(str(sorted(set(missing) - self._frozen) + unexpected))
         if self.average is not None:
-            self.average.weights = {k: v.to(self.accelerator.device) for k, v in checkpoint.average.items()}
+            self.average.weights = {name: tensor.to(self.accelerator.device) for name, tensor in averages.items()}
         self.step, self.seconds = checkpoint.step, checkpoint.seconds
         self.sums = Sums.of(checkpoint.sums)
+
+    def _of_another(self, detail: str) -> CheckpointError:
+        return CheckpointError(
+            f"the checkpoints in {self.out} are of another model or optimiser ({detail})",
+            fix="train into another folder",
+        )
 
     @torch.no_grad()
     def _load_average(self) -> None:
         assert self.average is not None
         for name, parameter in self.named.items():
             parameter.copy_(self.average.weights[name])
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The weights that a run ends with, for a while."""
+        if self.average is None:
+            yield
+            return
+        kept = {name: parameter.detach().clone() for name, parameter in self.named.items()}
+        self._load_average()
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, parameter in self.named.items():
+                    parameter.copy_(kept[name])
 
     def _sum(self, value: Tensor) -> Any:
         """Over all processes: a float for a scalar, else a tensor."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import platform
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,8 +17,8 @@ import torch
 
 from reference_models import lora as low_rank
 from reference_models.acoustic import S2A
-from reference_models.config import Stage1Config
-from reference_models.errors import CheckpointError
+from reference_models.config import S2AConfig, Stage1Config
+from reference_models.errors import CheckpointError, InputError
 from reference_models.hub import find, place
 from reference_models.loading import PICKLED, Tensors, check, load_tensors
 from reference_models.registry import BASE, FILES, FINE, FIRST, LIPS, OMNI, SPEECH, TTS
@@ -25,7 +27,8 @@ from reference_models.sizes import Config, config_beside, sized, write_config
 from reference_models.stage1 import Stage1
 from reference_models.training.objectives import S2AObjective, Stage1Objective, scale_weights
 from reference_models.training.recipe import Masking, Recipe, RecipeError
-from reference_models.transformer import init_weights
+from reference_models.training.shards import Example
+from reference_models.transformer import SelfAttention, init_weights
 from reference_models.variants import VARIANTS
 
 if TYPE_CHECKING:
@@ -59,6 +62,24 @@ class Trainee:
         """Numbers that the optimiser changes."""
         return sum(p.numel() for p in self.objective.parameters() if p.requires_grad)
 
+    def check(self, example: Example, where: Path) -> None:
+        """Errors: InputError where sizes of an example, from the data set `where`, are not those of the model"""
+        ids, columns = _sizes(self.model.config)
+        for name in ("semantic", *self.arrays):
+            array = example.arrays.get(name)
+            if array is None:
+                continue
+            found, most = int(array.max(initial=0)), ids.get(name)
+            if most is not None and found >= most:
+                problem = f"{name} goes up to {found}, the model takes {most} ids"
+            elif name in columns and array.shape[1] not in columns[name]:
+                problem = f"{name} has {array.shape[1]} numbers a frame, the model takes {columns[name].start}"
+            else:
+                continue
+            raise InputError(
+                f"{where} was made for other models: {problem}", fix="tokenize it with models of this size"
+            )
+
 
 def build(recipe: Recipe, start: Path | None = None) -> Trainee:
     """The model of a recipe with its initial weights.
@@ -79,21 +100,22 @@ def build(recipe: Recipe, start: Path | None = None) -> Trainee:
     state: Tensors = {}
     if recipe.start == "base" and start is not None:
         path = start if start.is_file() else find("metis_base", start)
-        transformer = config_beside(path, sized(BASE, recipe.size)).transformer
-        config = dataclasses.replace(config, transformer=transformer)
+        base = config_beside(path, sized(BASE, recipe.size))
+        config = dataclasses.replace(config, transformer=base.transformer, codebook_size=base.codebook_size)
         state = load_tensors(path, dtype=torch.float32)
     model = Stage1(config)
     _initialise(model, recipe)
     if state:
         _continue(model, state, recipe)
-    if recipe.model not in ("base", "tts") and config.adapter == "gated":
+    if config.adapter == "gated":
         model.get_parameter("cond_adapter.gate_scale").data.fill_(recipe.gate)
     wrapped = None
     if recipe.lora is not None:
         with _seeded(recipe):
             wrapped = low_rank.attach(model, recipe.lora.rank, alpha=recipe.lora.alpha, dropout=recipe.lora.dropout)
-    model.diff_estimator.recompute = recipe.recompute
-    return Trainee(recipe, model, Stage1Objective(model, **_masking(recipe.masking)), arrays_of(recipe), wrapped)
+    _compute(model, recipe)
+    objective = Stage1Objective(model, text_share=recipe.text_share, **_masking(recipe.masking))
+    return Trainee(recipe, model, objective, arrays_of(recipe), wrapped)
 
 
 def arrays_of(recipe: Recipe) -> tuple[str, ...]:
@@ -109,8 +131,18 @@ def _build_s2a(recipe: Recipe) -> Trainee:
         raise RecipeError("S2A is trained whole and from nothing")
     model = S2A(sized(FIRST if recipe.model == "first" else FINE, recipe.size))
     _initialise(model, recipe)
-    model.diff_estimator.recompute = recipe.recompute
+    _compute(model, recipe)
     return Trainee(recipe, model, S2AObjective(model, **_masking(recipe.masking)), arrays_of(recipe))
+
+
+def _sizes(config: Stage1Config | S2AConfig) -> tuple[dict[str, int], dict[str, range]]:
+    """What the arrays of an example may hold: how many ids, how many numbers a frame."""
+    if isinstance(config, Stage1Config):
+        width = config.condition_dim
+        ids = {"semantic": config.codebook_size, "phones": config.phone_vocab}
+        return ids, {"condition": range(width, width + 1)}
+    ids = {"semantic": config.semantic_size, "codes": config.codebook_size}
+    return ids, {"codes": range(config.num_quantizers, sys.maxsize)}  # finer ones are not read
 
 
 def _initialise(model: Stage1 | S2A, recipe: Recipe) -> None:
@@ -120,6 +152,14 @@ def _initialise(model: Stage1 | S2A, recipe: Recipe) -> None:
             scale_weights(model)
         else:
             init_weights(model)
+
+
+def _compute(model: Stage1 | S2A, recipe: Recipe) -> None:
+    """By which way, which is no property of the weights."""
+    model.diff_estimator.recompute = recipe.recompute
+    for module in model.modules():
+        if isinstance(module, SelfAttention):
+            module.how = recipe.attention
 
 
 @contextmanager
@@ -154,6 +194,9 @@ def export(trainee: Trainee, folder: Path, dtype: torch.dtype, facts: Mapping[st
     else:
         assert recipe.lora is not None
         lora, adapter = low_rank.extract(trainee.wrapped)
+        if recipe.lora.alpha is not None:  # files do not say it, and are read with the official one
+            scale = recipe.lora.alpha / (low_rank.OFFICIAL_SCALING * recipe.lora.rank)
+            lora = {name: tensor * scale if ".lora_B." in name else tensor for name, tensor in lora.items()}
         stem = folder / f"metis_{recipe.model}" / f"metis_{recipe.model}_lora_{recipe.lora.rank}"
         paths = {stem.with_name(stem.name + ".safetensors"): (lora, model.config, model.config)}
         if adapter:
@@ -170,15 +213,27 @@ def write_weights(
 
     Errors: CheckpointError for numbers that `dtype` does not hold; nothing is written then
     """
+    store(tensors, path, dtype)
+    write_config(path, config, official)
+    described = {**facts, "torch": torch.__version__, "hardware": _hardware(), "dtype": str(dtype)}
+    path.with_suffix(PROVENANCE).write_text(json.dumps(described, indent=1, default=str) + "\n", encoding="utf-8")
+
+
+def _hardware() -> str:
+    """What this process can compute with."""
+    if torch.cuda.is_available():
+        return f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
+    return f"{os.cpu_count()} CPU cores ({platform.machine()}), {torch.get_num_threads()} threads a process"
+
+
+def store(tensors: Mapping[str, torch.Tensor], path: Path, dtype: torch.dtype) -> None:
+    """Tensors in a file of that suffix, floats in `dtype`. Errors: CheckpointError for numbers that it does not hold"""
     stored = {name: _stored(tensor, dtype) for name, tensor in tensors.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix in PICKLED:
         torch.save(stored, path)
     else:
         low_rank.save(stored, path)
-    write_config(path, config, official)
-    described = {**facts, "torch": torch.__version__, "machine": platform.machine(), "dtype": str(dtype)}
-    path.with_suffix(PROVENANCE).write_text(json.dumps(described, indent=1, default=str) + "\n", encoding="utf-8")
 
 
 def file_name(recipe: Recipe) -> str:

@@ -71,9 +71,10 @@ def corrupt_rows(
 ) -> Draws:
     """Draw, for each row alone, its time, its prompt, its hidden tokens, and whether it trains the unguided pass.
 
-    valid: (B, T) True at tokens; given: (B,) prompts that the data prescribe, negative where one is drawn; floor: see
-    `masking.hidden_share`; longest: share of a row below which drawn prompts stay; prompt_share: how many rows have
-    one; unguided: how many rows are trained as guidance sees them, without phones and prompt (paper: 0.15).
+    valid: (B, T) True at tokens; given: (B,) prompts that the data prescribe, shorter than their rows, negative where
+    one is drawn; floor: see `masking.hidden_share`; longest: share of a row below which drawn prompts stay;
+    prompt_share: how many rows have one; unguided: how many rows are trained as guidance sees them, without phones and
+    prompt (paper: 0.15).
 
     A row without its prescribed prompt loses these frames altogether, as in the release's unguided pass.
     """
@@ -110,9 +111,11 @@ class Stage1Objective(Objective):
         prompt_share: float = 0.8,
         unguided: float = 0.15,
         floor: float = stage1.HIDDEN_FLOOR,
+        text_share: float = 1.0,
     ) -> None:
+        """See `corrupt_rows`. text_share: of the rows with a condition that see their phones, if they have any."""
         super().__init__()
-        self.model = model
+        self.model, self.text_share = model, text_share
         self.how = {"longest": longest_prompt, "prompt_share": prompt_share, "unguided": unguided, "floor": floor}
 
     def forward(self, batch: TokenBatch, phase: str = "model") -> Loss:  # noqa: ARG002
@@ -120,7 +123,10 @@ class Stage1Objective(Objective):
         draws = corrupt_rows(batch.valid, batch.prompt, batch.noise, **self.how)
         phone_valid = batch.phone_valid
         if phone_valid is not None:
-            phone_valid = phone_valid & ~draws.unguided[:, None]
+            silent = draws.unguided
+            if batch.condition is not None:
+                silent = silent | (batch.noise.fork(2).positions((len(silent), 1))[:, 0] >= self.text_share)
+            phone_valid = phone_valid & ~silent[:, None]
         c = draws.corruption
         logits = self.model(batch.semantic, c.mask, c.t, draws.valid, batch.phones, phone_valid, batch.condition)
         return token_loss(logits, batch.semantic, c.mask & draws.valid)

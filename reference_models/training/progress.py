@@ -29,8 +29,11 @@ def counting(title: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def falling(title: str, steps: int) -> Iterator[Callable[[int, int, float], None]]:
-    """For the steps of a training and its loss."""
+def falling(title: str, steps: int, shown: bool = True) -> Iterator[Callable[[int, int, float], None]]:
+    """For the steps of a training and its loss. shown: of several processes one shows it."""
+    if not shown:
+        yield lambda _step, _steps, _loss: None
+        return
     with _bar(title, "loss {task.fields[loss]:.4f}") as bar:
         task = bar.add_task("", total=steps, loss=float("nan"))
         yield lambda step, _steps, loss: bar.update(task, completed=step, loss=loss)

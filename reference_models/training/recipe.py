@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from reference_models.config import Attention
 from reference_models.errors import MetisError
 
 FOLDERS = (Path(__file__).parent / "recipes", Path(__file__).parent.parent / "mini" / "recipes")
@@ -70,6 +71,8 @@ class Recipe(_Section):
     batch_tokens: padded tokens of a step over all processes and micro-batches, phones included
     max_seconds:  longer examples are cut, where they have no text
     gate:         where the gate of an adapter starts (release: 0)
+    text_share:   rows of frame-level tasks that see their text, where a model takes both (Omni works with and without)
+    attention:    how attention is computed: eager is faster on a CPU in bf16, for rows below some 400 tokens
     """
 
     description: str
@@ -85,6 +88,8 @@ class Recipe(_Section):
     optimiser: Optimiser = Optimiser()
     init: Literal["release", "scaled"] = "release"
     gate: float = 0.0
+    text_share: float = Field(0.5, ge=0, le=1)
+    attention: Attention = "sdpa"
     steps: int = Field(gt=0)
     batch_tokens: int = Field(gt=0)
     accumulate: int = Field(1, gt=0)
@@ -115,7 +120,11 @@ def load(name: str, overrides: Sequence[str] = ()) -> Recipe:
         key, equals, text = override.partition("=")
         if not equals or not key:
             raise RecipeError(f"'{override}' is not of the form key=value", fix="as in --set optimiser.lr=1e-3")
-        _put(values, key.split("."), yaml.safe_load(text), override)
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise RecipeError(f"'{override}': {text} is no YAML ({error})", fix="as in --set lora={rank: 16}") from None
+        _put(values, key.split("."), value, override)
     try:
         return Recipe.model_validate(values)
     except ValidationError as error:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,9 +13,11 @@ import torch
 from reference_models.checkpoints import open_source
 from reference_models.config import SEMANTIC_RATE
 from reference_models.training.batches import Batches, Mixture, TokenBatches
+from reference_models.training.checkpoint import latest
 from reference_models.training.conditions import OnTheFly, voices_of
-from reference_models.training.loop import LoopConfig, Trained, train
-from reference_models.training.models import build, export
+from reference_models.training.logs import METRICS, read_metrics
+from reference_models.training.loop import CHECKPOINTS, LoopConfig, Trained, accelerator, train
+from reference_models.training.models import Trainee, build, export
 from reference_models.training.optim import OptimConfig
 from reference_models.training.progress import falling
 from reference_models.training.recipe import Recipe, RecipeError
@@ -23,6 +26,19 @@ from reference_models.training.simulate import Heard, make_world
 
 SIMULATED = ("vc", "tse", "se")
 WEIGHTS = "weights"  # folder of a run with what `open_source` opens
+RECIPE = "recipe.json"  # of a run
+FREE = (  # what may change from slice to slice of a run
+    "description",
+    "source",
+    "hours",
+    "steps",
+    "accumulate",
+    "recompute",
+    "attention",
+    "log_every",
+    "checkpoint_every",
+    "validate_every",
+)
 
 
 @dataclass(frozen=True)
@@ -59,26 +75,56 @@ def run(
     data: folders of shards, `NAME=DIR` for the parts of a mixture; start: see `models.build`; minutes: of this slice;
     simulation: for data that holds audio instead of conditions
     """
-    trainee = build(recipe, start)
-    batches = batches_of(recipe, data, trainee.arrays, simulation)
+    trainee, config = build(recipe, start), loop_config(recipe, minutes, cpu)
+    main = bool(accelerator(config).is_main_process)
+    _claim(out, recipe, main)
+    batches = batches_of(trainee, data, simulation)
     held = None
     if validation is not None:  # the same batches whatever the seed of the run
         fixed = recipe.model_copy(update={"seed": 0, "mixture": {}})
-        held = batches_of(fixed, [str(validation)], trainee.arrays, simulation)
-    with falling(f"{recipe.kind} {recipe.model}", recipe.steps) as show:
-        result = train(
-            trainee.objective, batches, loop_config(recipe, minutes, cpu), out, validation=held, progress=show
-        )
-    if not _is_main():
+        held = batches_of(replace(trainee, recipe=fixed), [str(validation)], simulation)
+    with falling(f"{recipe.kind} {recipe.model}", recipe.steps, shown=main) as show:
+        result = train(trainee.objective, batches, config, out, validation=held, progress=show)
+    if not main:
         return result, []
-    facts = {"steps": result.step, "finished": result.finished, "seconds": round(result.seconds, 1), "data": list(data)}
+    facts: dict[str, Any] = {"steps": result.step, "finished": result.finished, "seconds": round(result.seconds, 1)}
+    facts |= {"data": [_unplaced(entry) for entry in data], "metrics": _last(read_metrics(out / METRICS))}
     return result, export(trainee, out / WEIGHTS, getattr(torch, dtype), facts)
 
 
-def batches_of(
-    recipe: Recipe, data: Sequence[str], arrays: Sequence[str], simulation: Simulation | None = None
-) -> Batches[Any]:
-    """The batches of a recipe. Errors: RecipeError where the names of data sets are not those of the mixture"""
+def _claim(out: Path, recipe: Recipe, main: bool) -> None:
+    """Errors: RecipeError where `out` holds an unfinished run of a recipe that differs in more than FREE"""
+    path, ours = out / RECIPE, recipe.model_dump(mode="json")
+    if path.is_file() and latest(out / CHECKPOINTS) is not None:
+        theirs = json.loads(path.read_text(encoding="utf-8"))
+        other = [key for key in ours if key not in FREE and ours[key] != theirs.get(key, ours[key])]
+        if other:
+            raise RecipeError(
+                f"{out} holds a run with {other[0]}: {theirs[other[0]]}, not {ours[other[0]]}",
+                fix="train into another folder, or remove this one",
+            )
+    if main:
+        out.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(ours, indent=1) + "\n", encoding="utf-8")
+
+
+def _unplaced(entry: str) -> str:
+    """`NAME=DIR` without the folders above DIR: what is published says nothing about a machine."""
+    name, equals, folder = entry.rpartition("=")
+    return f"{name}{equals}{Path(folder).resolve().name}"
+
+
+def _last(lines: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The last value of everything that was logged."""
+    return {name: value for line in lines for name, value in line.items()}
+
+
+def batches_of(trainee: Trainee, data: Sequence[str], simulation: Simulation | None = None) -> Batches[Any]:
+    """The batches of a recipe.
+
+    Errors: RecipeError where the names of data sets are not those of the mixture, InputError for unfit data
+    """
+    recipe = trainee.recipe
     named: dict[str, list[Path]] = {}
     for entry in data:
         name, equals, folder = entry.partition("=")
@@ -86,25 +132,23 @@ def batches_of(
     if not recipe.mixture or set(named) == {""}:
         if set(named) != {""}:
             raise RecipeError("this recipe has no mixture, so data sets have no names", fix="give --data DIR")
-        return _token_batches(recipe, recipe.model, named[""], arrays, simulation)
+        return _token_batches(trainee, recipe.model, named[""], simulation)
     if set(named) != set(recipe.mixture):
         wanted = ", ".join(f"--data {name}=DIR" for name in recipe.mixture)
         raise RecipeError(f"the mixture has {', '.join(recipe.mixture)}, not {', '.join(named)}", fix=wanted)
     parts = [
-        (_token_batches(recipe, name, named[name], arrays, simulation), weight)
-        for name, weight in recipe.mixture.items()
+        (_token_batches(trainee, name, named[name], simulation), weight) for name, weight in recipe.mixture.items()
     ]
     return Mixture(parts, recipe.seed)
 
 
-def _token_batches(
-    recipe: Recipe, task: str, folders: Sequence[Path], arrays: Sequence[str], simulation: Simulation | None
-) -> TokenBatches:
-    """Of one data set: what it holds, simulated where it holds audio instead of conditions."""
-    shards = Shards(folders)
+def _token_batches(trainee: Trainee, task: str, folders: Sequence[Path], simulation: Simulation | None) -> TokenBatches:
+    """Of one data set: what its task needs, simulated where it holds audio instead of conditions."""
+    recipe, shards = trainee.recipe, Shards(folders)
+    trainee.check(shards.read(0), folders[0])
     held = set(shards.read(0).arrays)
     prepare: Callable[[Example, int], Example] = lambda example, _seed: example  # noqa: E731
-    if "condition" in arrays and "condition" not in held and "audio" in held and task in SIMULATED:
+    if "condition" in trainee.arrays and "condition" not in held and "audio" in held and task in SIMULATED:
         if simulation is None:
             raise RecipeError(
                 f"{folders[0]} holds audio, but no conditions for {task}",
@@ -112,11 +156,30 @@ def _token_batches(
             )
         prepare = simulation.of(task, shards)
         held |= {"condition"}
-    wanted = [name for name in arrays if name in held] if recipe.mixture else arrays
+    wanted = _wanted(trainee, task, held)
+    for name in wanted:
+        if name not in held:
+            raise RecipeError(f"{folders[0]} holds no {name}, which {task} needs", fix="tokenize with --want or --task")
     longest = round(recipe.max_seconds * SEMANTIC_RATE)
     return TokenBatches(
-        shards, tokens=recipe.batch_tokens, seed=recipe.seed, names=wanted, longest=longest, prepare=prepare
+        shards,
+        tokens=recipe.batch_tokens,
+        seed=recipe.seed,
+        names=wanted,
+        longest=longest,
+        prepare=prepare,
     )
+
+
+def _wanted(trainee: Trainee, task: str, held: Collection[str]) -> Sequence[str]:
+    """Arrays that examples must hold: all that the model takes. Omni takes more than any one of its tasks has."""
+    if trainee.recipe.model != "omni":
+        return trainee.arrays
+    if task == "omni":  # a data set without a name
+        return [name for name in trainee.arrays if name in held]
+    if task == "tts":
+        return ["phones"]
+    return ["condition", *(name for name in ("phones",) if name in held)]
 
 
 def loop_config(recipe: Recipe, minutes: float | None = None, cpu: bool = False) -> LoopConfig:
@@ -133,9 +196,3 @@ def loop_config(recipe: Recipe, minutes: float | None = None, cpu: bool = False)
         minutes=minutes,
         cpu=cpu,
     )
-
-
-def _is_main() -> bool:
-    from accelerate import PartialState
-
-    return bool(PartialState().is_main_process)

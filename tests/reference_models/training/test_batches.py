@@ -90,3 +90,11 @@ def test_a_mixture_keeps_its_shares() -> None:
     for name in ("tts", "vc"):  # each data set is walked through in order, without gaps
         assert [step for n, step in seen if n == name] == list(range(sum(n == name for n, _ in seen)))
     assert seen[:20] != seen[20:40] and mixture(137) == seen[137]
+
+
+@pytest.mark.parametrize("prompt", [-1, 10_000])
+def test_a_prompt_leaves_something_to_predict(prompt: int) -> None:
+    with pytest.raises(InputError, match=r"toy-003.*nothing to predict"):
+        collate([toy(3, prompt=prompt)], (), [1], 0.5)
+    with pytest.raises(InputError, match="nothing to predict"):
+        collate([toy(3, prompt=toy(3).frames)], (), [1], 0.5)

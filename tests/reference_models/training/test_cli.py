@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,11 @@ from reference_models.random_weights import write_random
 from reference_models.speech import Speech
 from reference_models.training.cli import main
 from reference_models.training.logs import read_metrics
-from tests.reference_models.training.toys import toy_shards
+from reference_models.training.models import build
+from reference_models.training.recipe import load
+from reference_models.training.run import _wanted
+from reference_models.training.shards import ShardWriter
+from tests.reference_models.training.toys import toy, toy_shards
 
 pytest.importorskip("accelerate")
 
@@ -78,6 +84,23 @@ def test_mixtures_need_their_names(tmp_path: Path, capsys: pytest.CaptureFixture
     assert command("pretrain", "--data", f"a={data}", *more) == 2
     named = [part for name in ("tts", "vc", "tse", "se") for part in ("--data", f"{name}={data}")]
     assert command("finetune", "--task", "omni", *named, *more) == 0
+    bare = tmp_path / "bare"
+    with ShardWriter(bare) as writer:
+        writer.write(replace(toy(0), arrays={"semantic": toy(0).arrays["semantic"]}))
+    for task, wanted in (("tts", "phones"), ("se", "condition")):  # what a task lives on is never left out in silence
+        given = [part.replace(str(data), str(bare)) if part.startswith(f"{task}=") else part for part in named]
+        assert command("finetune", "--task", "omni", *given, *more, "--out", tmp_path / task) == 2
+        assert f"holds no {wanted}, which {task} needs" in capsys.readouterr().err
+
+
+def test_omni_reads_what_a_task_has() -> None:
+    """TTS has no condition, also where its shards hold one; the others are guided by text where there is one."""
+    omni = build(load("omni", ["size=mini", "start=scratch"]))
+    held = {"semantic", "phones", "condition"}
+    assert _wanted(omni, "tts", held) == ["phones"]
+    assert _wanted(omni, "se", held) == ["condition", "phones"]
+    assert _wanted(omni, "se", held - {"phones"}) == ["condition"]
+    assert _wanted(omni, "omni", held - {"condition"}) == ["phones"]
 
 
 @pytest.mark.parametrize(
@@ -112,3 +135,33 @@ def test_help_does_not_import_torch() -> None:
     heavy = "{'torch', 'numpy', 'yaml', 'pydantic'}"
     code = f"import sys; from reference_models.training import cli; assert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_folder_holds_one_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """More steps and other logs are the same run; another learning rate is another."""
+    data = toy_shards(tmp_path / "data", 4)
+    run = ("pretrain", "--data", data, "--out", tmp_path / "out", "--cpu", *SET)
+    assert command(*run, "--set", "steps=1") == 0
+    assert command(*run, "--set", "optimiser.lr=1", "--set", "steps=2") == 2
+    assert "holds a run with optimiser" in capsys.readouterr().err
+    assert command(*run, "--set", "steps=2", "--set", "log_every=1") == 0
+    assert [line["step"] for line in read_metrics(tmp_path / "out" / "metrics.jsonl")] == [1, 2]
+    (facts,) = (json.loads(path.read_text()) for path in (tmp_path / "out").rglob("*.training.json"))
+    assert facts["data"] == ["data"] and facts["metrics"]["step"] == 2 and facts["metrics"]["loss"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "trained"),
+    [([], "_lora_4"), (["--method", "full"], ""), (["--rank", "2"], "_lora_2"), (["--method", "lora"], "_lora_4")],
+)
+def test_the_method_is_what_is_asked_for(arguments: list[str], trained: str, tmp_path: Path) -> None:
+    data = toy_shards(tmp_path / "data", 4)
+    run = ("finetune", "--task", "se", "--recipe", "se-lora-4", "--data", data, "--out", tmp_path / "out", "--cpu")
+    assert command(*run, *arguments, *SET, "--set", "start=scratch", "--set", "steps=1") == 0
+    assert (tmp_path / "out" / "weights" / "metis_se" / f"metis_se{trained}.safetensors").is_file()
+
+
+def test_a_rank_needs_a_lora(capsys: pytest.CaptureFixture[str]) -> None:
+    more = ("--data", "x", "--out", "y", "--method", "full", "--rank", "4")
+    assert command("finetune", "--task", "se", *more) == 2
+    assert "--rank" in capsys.readouterr().err

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from reference_models.errors import CheckpointError
+from reference_models.errors import CheckpointError, MetisError
+from reference_models.lora import ADDED
 from reference_models.training import checkpoint
 from reference_models.training.batches import TokenBatches
 from reference_models.training.logs import read_metrics
@@ -214,3 +215,48 @@ def test_validation_is_the_same_every_time(tmp_path: Path, data: Path) -> None:
     )
     found = [line["validation_loss"] for line in read_metrics(tmp_path / "metrics.jsonl") if "validation_loss" in line]
     assert len(found) == 3 and found == pytest.approx([found[0]] * 3, rel=1e-6)
+
+
+def test_checkpoints_of_a_lora_leave_out_the_base(tmp_path: Path, data: Path) -> None:
+    run(tmp_path, data, config(steps=1), recipe("lora={rank: 2}"))
+    found = checkpoint.latest(tmp_path / "checkpoints")
+    assert found is not None
+    names = checkpoint.read(found).model
+    assert names and all(".lora_" in name or name.removeprefix("model.").startswith(ADDED) for name in names)
+
+
+def test_checkpoints_of_another_model_are_refused(tmp_path: Path, data: Path) -> None:
+    run(tmp_path, data, config(steps=1), recipe("lora={rank: 2}"))
+    for other in (recipe(), recipe("lora={rank: 3}")):
+        with pytest.raises(CheckpointError, match="of another model or optimiser"):
+            run(tmp_path, data, config(), other)
+
+
+@pytest.mark.parametrize("clip", [0.0, 1.0])
+def test_a_gradient_that_is_not_finite_ends_the_run(clip: float, tmp_path: Path, data: Path) -> None:
+    """Before the weights that it leads to are saved."""
+    trainee = build(recipe())
+    batches = TokenBatches(Shards([data]), tokens=400, seed=0, names=trainee.arrays)
+    steps = iter(range(STEPS))
+    bias = trainee.objective.get_parameter("model.to_logit.bias")
+    bias.register_hook(lambda gradient: gradient * (float("inf") if next(steps) == 2 else 1.0))
+    with pytest.raises(MetisError, match="gradient of step 2 is"):
+        train(trainee.objective, batches, config(optim=OptimConfig(clip=clip), checkpoint_every=1), tmp_path)
+    found = checkpoint.latest(tmp_path / "checkpoints")
+    assert found is not None and checkpoint.read(found).step == 2
+    assert all(tensor.isfinite().all() for tensor in checkpoint.read(found).model.values())
+
+
+def test_validation_hears_the_average_and_training_goes_on_without(tmp_path: Path, data: Path) -> None:
+    """The last validation is of the weights that a run ends with; losses are those of a run without validation."""
+    trainee = build(recipe())
+    batches = TokenBatches(Shards([data]), tokens=400, seed=0, names=trainee.arrays)
+    both = config(validate_every=4, validate_batches=1)
+    train(trainee.objective, batches, both, tmp_path / "a", validation=batches)
+    lines = read_metrics(tmp_path / "a" / "metrics.jsonl")
+    loss = trainee.objective.eval()(batches(0))
+    mean = float((loss.total / loss.count).detach())
+    assert [line["validation_loss"] for line in lines if "validation_loss" in line][-1] == pytest.approx(mean, rel=1e-5)
+    alone, _ = run(tmp_path / "b", data, config())
+    assert [line["loss"] for line in lines if "loss" in line] == alone
+    assert all(line["counted_per_second"] > 0 for line in lines if "loss" in line)

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from reference_models.checkpoints import open_source
-from reference_models.errors import CheckpointError, MissingCheckpoint
-from reference_models.lora import ADDED
+from reference_models.errors import CheckpointError, InputError, MissingCheckpoint
+from reference_models.lora import ADDED, save
 from reference_models.random_weights import write_random
+from reference_models.registry import BASE
+from reference_models.sizes import sized, write_config
 from reference_models.stage1 import Stage1
 from reference_models.training import models
 from reference_models.training.models import STAGE1, build, export
 from reference_models.training.recipe import RecipeError, load, names
 from reference_models.variants import Stage1Files
+from tests.reference_models.training.toys import toy
 
 MASKED = [name for name in names() if load(name).kind in ("stage1", "s2a") and load(name).size == "full"]
 
@@ -117,10 +123,12 @@ def test_exported_models_load_as_official_ones(task: str, tmp_path: Path) -> Non
     assert (tmp_path / "half").rglob("*.safetensors").__next__().stat().st_size < 0.6 * path.stat().st_size
 
 
-@pytest.mark.parametrize(("task", "rank"), [("se", 32), ("tts", 4)])
-def test_an_exported_lora_is_the_trained_model(task: str, rank: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("task", "rank", "alpha"), [("se", 32, "null"), ("tts", 4, "null"), ("se", 4, "3.0")])
+def test_an_exported_lora_is_the_trained_model(task: str, rank: int, alpha: str, tmp_path: Path) -> None:
+    """Also where its alpha is not the one that files are read with."""
     base = folder_with(tmp_path, "metis_base")
-    trainee = build(load(task, [*TINY, f"lora={{rank: {rank}, dropout: 0.0}}", "gate=0.5"]), base)
+    lora_of = f"lora={{rank: {rank}, dropout: 0.0, alpha: {alpha}}}"
+    trainee = build(load(task, [*TINY, lora_of, "gate=0.5"]), base)
     for name, parameter in trainee.model.named_parameters():
         if ".lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)
@@ -153,3 +161,40 @@ def test_numbers_that_do_not_fit_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="float16"):
         export(trainee, tmp_path, torch.float16, {})
     assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_how_attention_is_computed_is_no_property_of_weights(tmp_path: Path) -> None:
+    trainee = build(load("base", [*TINY, "attention=eager", "recompute=true"]))
+    layers = trainee.model.diff_estimator.layers
+    assert {layer.self_attn.how for layer in layers} == {"eager"}  # type: ignore[union-attr]
+    assert trainee.model.diff_estimator.recompute
+    (path,) = export(trainee, tmp_path, torch.float32, {})
+    assert "attention" not in path.with_suffix(".config.json").read_text()
+
+
+def test_a_base_of_another_size_gives_its_sizes(tmp_path: Path) -> None:
+    """Of the transformer and of the vocabulary."""
+    config = replace(sized(BASE, "tiny"), codebook_size=100)
+    path = tmp_path / "base.safetensors"
+    save(Stage1(replace(config, transformer=replace(config.transformer, num_layers=3))).state_dict(), path)
+    write_config(path, replace(config, transformer=replace(config.transformer, num_layers=3)), BASE)
+    model = build(load("tts", TINY), path).model
+    assert model.config.codebook_size == 100 and model.config.transformer.num_layers == 3
+
+
+@pytest.mark.parametrize(
+    ("recipe", "size", "change", "message"),
+    [
+        ("base", "mini", {"semantic": np.full(9, 256)}, "semantic goes up to 256, the model takes 256 ids"),
+        ("tts-scratch", "mini", {"phones": np.full(9, 384)}, "phones goes up to 384"),
+        ("s2a-fine", "tiny", {}, "codes has 4 numbers a frame, the model takes 12"),
+        ("s2a-first", "mini", {"codes": np.full((9, 4), 256)}, "codes goes up to 256"),
+        ("se", "tiny", {}, "condition has 96 numbers a frame, the model takes 32"),
+    ],
+)
+def test_data_of_other_models_is_refused(recipe: str, size: str, change: dict[str, Any], message: str) -> None:
+    settings = [f"size={size}", "start=scratch"]
+    example = toy(1)
+    with pytest.raises(InputError, match=message):
+        build(load(recipe, settings)).check(replace(example, arrays={**example.arrays, **change}), Path("data"))
+    build(load("s2a-first", ["size=mini"])).check(example, Path("data"))  # more codebooks than the model reads

@@ -105,3 +105,21 @@ def test_codebooks_are_visited_as_often_as_they_should() -> None:
     weights = model.model.layer_weights()
     for layer, weight in enumerate(weights / weights.sum()):
         assert seen.count(layer) == pytest.approx(60 * float(weight), abs=1)
+
+
+def test_frame_level_rows_see_their_text_as_often_as_they_should() -> None:
+    """Omni works with and without text: of rows that have both, some see the condition alone."""
+    model = objective("omni")
+    assert isinstance(model, Stage1Objective)
+    model.how["unguided"] = 0.0
+    seen: list[Tensor] = []
+    model.model.register_forward_pre_hook(lambda _, given: seen.append(given[5]))  # phone_valid
+    batch = batch_of("omni", list(range(60)))
+    for share, low, high in ((1.0, 60, 60), (0.0, 0, 0), (0.5, 18, 42)):
+        model.text_share = share
+        model(batch)
+        assert low <= int(seen[-1].any(1).sum()) <= high
+    model.text_share = 0.0
+    without = TokenBatch(**{**vars(batch), "condition": None})  # TTS: the text is all there is
+    model(without)
+    assert seen[-1].any(1).all()

@@ -76,3 +76,8 @@ def test_files_of_the_users(tmp_path: Path) -> None:
         mine.write_text(text, encoding="utf-8")
         with pytest.raises(RecipeError):
             load(str(mine))
+
+
+def test_overrides_that_are_no_yaml() -> None:
+    with pytest.raises(RecipeError, match=r"lora=.rank.*is no YAML"):
+        load("tts", ["lora={rank: 4"])
