@@ -16,7 +16,7 @@ demo: $(VENV)/.demo
 	@echo; echo "Reports (open in a browser):"; ls -d $(CURDIR)/runs/*-mini-*/report/index.html
 
 test: $(VENV)/.test lint types
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
