@@ -6,7 +6,7 @@ MINI := $(sort $(shell grep -l "^  mini:" suites/*.yaml))
 NEED_DATA := $(filter-out $(MINI),$(sort $(wildcard suites/*.yaml)))
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint types clean
+.PHONY: demo test mini lint types clean
 
 demo: $(VENV)/.demo
 	@for suite in $(MINI); do \
@@ -17,6 +17,10 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test lint types
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# hours on two cores; in slices with MINUTES=90, goes on where it was
+mini: $(VENV)/.test
+	OMP_NUM_THREADS=1 $(BIN)/metis-train mini --work $(or $(WORK),mini-work) $(if $(MINUTES),--minutes $(MINUTES))
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

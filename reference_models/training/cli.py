@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from reference_models.errors import MetisError, MissingCheckpoint, MissingPackage
+from reference_models.errors import MetisError, MissingCheckpoint, MissingPackage, nearest
 
 USAGE, PREREQUISITE, FAILED, INTERRUPTED = 2, 5, 6, 130  # as metis-bench's
 RANK = 32  # of a LoRA where nothing says another
@@ -138,6 +138,21 @@ def finetune(
 def s2a(model: str, recipe: str | None, **options: Any) -> None:
     """Semantic to acoustic tokens: the model of codebook 0, or that of the others."""
     _train(recipe or f"s2a-{model}", None, (), **options)
+
+
+@cli.command()
+@click.option("--work", required=True, type=click.Path(path_type=Path), help="Folder; an unfinished build goes on.")
+@click.option("--minutes", type=float, help="Stop after so many minutes, with a checkpoint.")
+@click.option("--scale", type=float, default=1.0, show_default=True, help="Of steps and data, to see that it runs.")
+@click.option("--stage", multiple=True, help="Only this one; may be given several times.")
+def mini(work: Path, minutes: float | None, scale: float, stage: tuple[str, ...]) -> None:
+    """Train the whole mini family from nothing: hours on two cores."""
+    from reference_models.mini.build import STAGES, Work, build
+
+    for name in stage:
+        if name not in STAGES:
+            raise click.BadParameter(f"there is no stage '{name}'{nearest(name, STAGES)}", param_hint="--stage")
+    build(Work(work, minutes, scale), list(stage))
 
 
 def _train(

@@ -112,6 +112,7 @@ def test_omni_reads_what_a_task_has() -> None:
         (["finetune", "--task", "tts", "--from", ".", "--data", "x", "--out", "y"], 5, "metis_base"),
         (["finetune", "--task", "xyz", "--data", "x", "--out", "y"], 2, "xyz"),
         (["show", "tts", "--set", "stepz=1"], 2, "did you mean steps"),
+        (["mini", "--work", "w", "--stage", "featurez"], 2, "did you mean 'features'"),
     ],
 )
 def test_mistakes_end_in_one_screen(
