@@ -21,7 +21,7 @@ from reference_models.checkpoints import open_source
 from reference_models.config import FEATURE_SAMPLE_RATE, Task
 from reference_models.errors import InputError
 from reference_models.hub import place
-from reference_models.mini import listen
+from reference_models.mini import listen, watch
 from reference_models.mini.corpus import Recordings
 from reference_models.mini.espeak import EspeakEngine
 from reference_models.registry import FILES
@@ -144,6 +144,25 @@ def acoustic_codec(work: Work, name: str) -> dict[str, Any] | None:
     return facts
 
 
+def visual(work: Work, name: str) -> dict[str, Any] | None:
+    """The stand-in for the encoder of lips."""
+    with recordings() as made, recordings("recogniser") as other:
+        seen, held = watch.filmed(made, range(work.some(1500, 8))), watch.filmed(other, range(work.some(HELD, 4)))
+    encoder = watch.small_encoder()
+    objective = watch.WatchObjective(encoder)
+    batches = watch.Watching(seen, rows=16, seed=0)
+    optim = OptimConfig(lr=3e-3, warmup=100, schedule="cosine", ema=0.99)
+    trained = _train(name, objective, batches, 1500, optim, work, precision="fp32")
+    if not trained.finished:
+        return None
+    watch.settle_norms(encoder, batches, work.some(50, 2))
+    objective.eval()
+    facts = {"steps": trained.step, "seconds": round(trained.seconds), "data": "1500 utterances of the training split"}
+    facts["phone_accuracy_unseen"] = round(watch.accuracy(objective, held), 4)
+    watch.export_visual(encoder, work.weights, torch.float32, facts)
+    return facts
+
+
 @dataclass(frozen=True)
 class Tokens:
     """A data set of the build. want: see `tokenize`; count: utterances; copies: simulations of each."""
@@ -232,6 +251,9 @@ STAGES: dict[str, Callable[[Work, str], dict[str, Any] | None]] = {
     "vc": Masked("mini-vc", ("vc_data",)),
     "tse": Masked("mini-tse", ("tse_data",)),
     "se": Masked("mini-se", ("se_data",)),
+    "visual": visual,
+    "l2s_data": Tokens(("semantic",), 4000, "l2s"),
+    "l2s": Masked("mini-l2s", ("l2s_data",)),
     "omni": Masked("mini-omni", ("tts=tokens", "vc=vc_data", "tse=tse_data", "se=se_data")),
 }
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from reference_models.config import SAMPLE_RATE
 from reference_models.mini.alignment import Phone
 from reference_models.mini.espeak import EspeakEngine
 from reference_models.mini.grammar import Split, training_sentence
+from reference_models.mini.mouth import render
 from reference_models.mini.voices import Speaker, say_aligned, training_voices
 from reference_models.speech import Speech
 from reference_models.training.sources import Utterance
@@ -37,6 +39,10 @@ class Recordings:
         samples, phones = say_aligned(self.engine, self.speaker(number), self.text(number), SAMPLE_RATE)
         return Speech(samples.astype(np.float32), SAMPLE_RATE), phones
 
+    def mouth(self, number: int, phones: tuple[Phone, ...], seconds: float) -> NDArray[np.uint8]:
+        """The speaker's mouth while saying it: (T, 96, 96) grey at 25 a second."""
+        return render(phones, seconds, self.speaker(number).name, self.text(number))
+
     def utterances(self, count: int, start: int = 0) -> list[Utterance]:
         """Numbers `start` to `start + count`, for `tokenize`."""
         return [self._utterance(number) for number in range(start, start + count)]
@@ -45,10 +51,15 @@ class Recordings:
         def load() -> Speech:
             return self.said(number)[0]
 
+        def video() -> NDArray[np.uint8]:
+            speech, phones = self.said(number)
+            return self.mouth(number, phones, speech.seconds)
+
         return Utterance(
             key=f"{self.split}-{number:06d}",
             load=load,
             text=self.text(number),
             language="en",
             speaker=self.speaker(number).name,
+            video=video,
         )

@@ -24,7 +24,6 @@ from reference_models.hub import place
 from reference_models.lips.visual import SIDE, VisualEncoder, normalise
 from reference_models.mini.alignment import PHONES, frame_labels
 from reference_models.mini.corpus import Recordings
-from reference_models.mini.mouth import render
 from reference_models.registry import FILES
 from reference_models.seeds import derive_seed
 from reference_models.sizes import MINI_VISUAL
@@ -61,7 +60,7 @@ def filmed(recordings: Recordings, numbers: Iterable[int]) -> list[Seen]:
     made = []
     for number in numbers:
         speech, phones = recordings.said(number)
-        regions = render(phones, speech.seconds, recordings.speaker(number).name, recordings.text(number))
+        regions = recordings.mouth(number, phones, speech.seconds)
         made.append(Seen(regions, frame_labels(phones, LABELS * len(regions))))
     return made
 

@@ -21,6 +21,9 @@ class CodebookCare(nn.Module):
     """Watches one quantiser while it is trained. What it remembers is part of the state of the run.
 
     chosen: (V,) moving counts of choices; moves: codes moved so far, -1 before the first batch
+
+    With several processes all follow the first one's speech, so codebooks differ from those of a single process. All
+    must make as many passes: a draw of how many codebooks are used has to be the same in all of them.
     """
 
     chosen: Tensor

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from reference_models.config import VisualConfig
 from reference_models.errors import CheckpointError, MissingCheckpoint
 from reference_models.lips import VisualEncoder, encoder_weights, read_visual_config
 from reference_models.loading import load_into
+from reference_models.sizes import config_beside, config_path, write_config
 from tests.reference_models.lips.formulas import SMALL, random_encoder
 
 ARGUMENTS: dict[str, Any] = {
@@ -63,6 +65,21 @@ def test_both_layouts_load(weights: dict[str, Tensor]) -> None:
     assert any(name.startswith("encoder.frontend.trunk") for name in older(weights))
     for layout in (weights, older(weights)):
         assert torch.equal(loaded(layout)(x), expected)
+
+
+@torch.inference_mode()
+def test_narrower_encoders_say_so_beside_their_weights(tmp_path: Path) -> None:
+    narrow, path = dataclasses.replace(SMALL, widths=(4, 6, 8, 10)), tmp_path / "vis_model.pth"
+    write_config(path, narrow, VisualConfig())
+    assert config_beside(path, VisualConfig()) == narrow
+    encoder = random_encoder(narrow)
+    stages = [encoder.state_dict()[f"frontend.trunk.layer{i}.1.conv2.weight"].shape[:2] for i in (1, 2, 3, 4)]
+    assert stages == [(4, 4), (6, 6), (8, 8), (10, 10)] and encoder.proj_encoder.in_features == 10
+    assert encoder(torch.randn(1, 3, 88, 88)).shape == (1, 3, 24)
+    for widths in ("[4, 6, 8]", "[4, 6, 8, 0]", "[4, 6, 8, 10.5]", "4"):
+        config_path(path).write_text(f'{{"widths": {widths}}}')
+        with pytest.raises(CheckpointError, match="widths"):
+            config_beside(path, VisualConfig())
 
 
 def test_only_the_recogniser_is_skipped(weights: dict[str, Tensor]) -> None:
