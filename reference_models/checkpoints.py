@@ -21,7 +21,7 @@ from reference_models.codecs.weight_norm import fold_weight_norm
 from reference_models.config import Attention, FeaturesConfig, S2AConfig, Stage1Config, VisualConfig
 from reference_models.errors import CheckpointError, MetisError
 from reference_models.features import SemanticFeatures, unused_key
-from reference_models.hub import find
+from reference_models.hub import find, folder_of
 from reference_models.lips.visual import VisualEncoder
 from reference_models.lips.weights import encoder_weights, read_visual_config
 from reference_models.loading import Tensors, check, load_into, load_tensors
@@ -75,7 +75,7 @@ def open_source(
     attention: Attention = "sdpa",
     seed: int = 0,
 ) -> Source:
-    """`random-tiny`, `random-full`, or the folder of the checkpoints (None: the Hugging Face cache alone).
+    """`mini`, `random-tiny`, `random-full`, or the folder of the checkpoints (None: the Hugging Face cache alone).
 
     Fails with `MetisError` (no such device here) or `CheckpointError` (no such folder).
     """
@@ -83,10 +83,10 @@ def open_source(
     if where in ("random-tiny", "random-full"):
         size: Size = "tiny" if where == "random-tiny" else "full"
         return RandomWeights(size, seed, dtype=dtype, device=device, attention=attention)
-    folder = None if where is None else Path(where).expanduser()
+    folder = folder_of(where)
     if folder is not None and not folder.is_dir():
         raise CheckpointError(
-            f"{folder} is not a folder", fix="give the folder of the checkpoints, random-tiny or random-full"
+            f"{folder} is not a folder", fix="give the folder of the checkpoints, mini, random-tiny or random-full"
         )
     return Checkpoints(folder, dtype=dtype, device=device, attention=attention)
 

@@ -15,7 +15,16 @@ from pathlib import Path, PurePosixPath
 from reference_models.errors import MissingCheckpoint
 from reference_models.registry import FILES, CheckpointFile, named
 
+MINI = "mini"
+SHIPPED = Path(__file__).parent / "mini" / "weights"  # what MINI means: weights that come with the package
 _UNNAMED = Path("<your checkpoint folder>")
+
+
+def folder_of(where: str | Path | None) -> Path | None:
+    """The folder of checkpoints that a user names; MINI is the shipped one."""
+    if where is None:
+        return None
+    return SHIPPED if str(where) == MINI else Path(where).expanduser()
 
 
 def find(name: str, folder: Path | None = None) -> Path:
@@ -89,7 +98,7 @@ def _local(file: CheckpointFile, folder: Path | None) -> Path | None:
     for path in _places(file, folder) if folder else []:
         if path.is_file():
             return path
-    if file.url:
+    if file.url or folder == SHIPPED:
         return None
     from huggingface_hub import try_to_load_from_cache
 
@@ -111,6 +120,9 @@ def _root(file: CheckpointFile, folder: Path) -> Path:
 
 
 def _missing(file: CheckpointFile, folder: Path | None, why: str = "") -> MissingCheckpoint:
+    if folder == SHIPPED:
+        stage1 = sorted(p.stem for p in SHIPPED.glob("metis_*/*.safetensors") if not p.stem.endswith("_adapter"))
+        return MissingCheckpoint(f"the mini family has no {file.name}", fix=f"it has {', '.join(stage1) or 'nothing'}")
     looked = [str(folder)] if folder else []
     looked += [] if file.url else ["the Hugging Face cache"]
     size = f"{4 * file.numbers / 1e9:.2g} GB in fp32, " if file.numbers > 1e6 else ""

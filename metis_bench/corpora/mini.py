@@ -25,7 +25,7 @@ from typing import ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from metis_bench.audio import Audio, encode_wav
 from metis_bench.corpora.base import Corpus, Item, LoadedCorpus, Params, Subset, corpora
@@ -54,6 +54,7 @@ FILES = {"prompt": "wav", "source": "wav", "reference": "wav", "video": "npy"}  
 MAX_ITEMS = 10_000  # sentences from here on are nobody's target
 Samples: TypeAlias = NDArray[np.int16]
 Regions: TypeAlias = NDArray[np.uint8]  # (frames, 96, 96)
+Identity: TypeAlias = dict[str, str | int | list[int]]
 
 SUBSETS: dict[str, dict[str, Subset]] = {
     "tts": {"": Subset(frozenset({"text", "prompt", "prompt_text", "reference"}))},
@@ -65,11 +66,21 @@ SUBSETS: dict[str, dict[str, Subset]] = {
 
 
 class MiniParams(Params):
-    """task: what the items are for; items: how many; seed: another seed is another corpus of the same kind."""
+    """task: what the items are for; items: how many; seed: another seed is another corpus of the same kind.
+
+    snr_db: se, tse: from .. to, in whole dB, instead of `SNR_DB` and `TALKERS_DB`
+    """
 
     task: Literal["tts", "vc", "tse", "se", "l2s"] = "tts"
     items: int = Field(12, ge=1, le=MAX_ITEMS)
     seed: int = Field(0, ge=0)
+    snr_db: tuple[int, int] | None = None
+
+    @model_validator(mode="after")
+    def _mixed(self) -> MiniParams:
+        if self.snr_db is not None and (self.task not in ("se", "tse") or self.snr_db[0] > self.snr_db[1]):
+            raise ValueError("snr_db is [from, to], and of se and tse only")
+        return self
 
 
 @dataclass(frozen=True)
@@ -91,7 +102,7 @@ class Entry(BaseModel):
 class Manifest(BaseModel):
     """Written after the files, so a folder without it is not finished."""
 
-    identity: dict[str, str | int]
+    identity: Identity
     items: list[Entry]
 
 
@@ -111,13 +122,18 @@ class Mini(Corpus):
         items = tuple(self._item(folder, index, entry) for index, entry in enumerate(entries))
         return LoadedCorpus(items, SUBSETS[self.params.task], LICENCE)
 
-    def _identity(self) -> dict[str, str | int]:
+    def _identity(self) -> Identity:
         """All that decides the bytes: another identity is another folder."""
         made_with = {p: require_package(p, "corpus 'mini'", "embedded") for p in ("espeakng-loader", "soxr")}
         sources = sha256_json([sha256_file(Path(str(module.__file__))) for module in MADE_BY])
-        return {"version": VERSION, **self.params.model_dump(), **made_with, "sources": sources}
+        return {
+            "version": VERSION,
+            **self.params.model_dump(mode="json", exclude_none=True),
+            **made_with,
+            "sources": sources,
+        }
 
-    def _ensure(self, folder: Path, identity: dict[str, str | int]) -> list[Entry]:
+    def _ensure(self, folder: Path, identity: Identity) -> list[Entry]:
         """The entries of a complete, verified folder; whatever is missing or altered is made again."""
         known = _read_manifest(folder / MANIFEST, identity)
         entries: list[Entry] = []
@@ -126,11 +142,14 @@ class Mini(Corpus):
                 if index < len(known) and self._intact(folder, index, known[index]):
                     entries.append(known[index])
                 else:
-                    entries.append(self._write(folder, index, make(engine, self.params.task, self.params.seed, index)))
+                    entries.append(self._write(folder, index, self._make(engine, index)))
         if entries != known:
             manifest = Manifest(identity=identity, items=entries)
             write_atomic(folder / MANIFEST, json.dumps(manifest.model_dump(), indent=1, sort_keys=True).encode())
         return entries
+
+    def _make(self, engine: EspeakEngine, index: int) -> Made:
+        return make(engine, self.params.task, self.params.seed, index, self.params.snr_db)
 
     def _write(self, folder: Path, index: int, made: Made) -> Entry:
         rate = RATE[self.params.task]
@@ -186,11 +205,13 @@ def prompt_text(seed: int, task: str, index: int) -> str:
     return sentence(seed, task, "prompt-1", index)
 
 
-def make(engine: EspeakEngine, task: str, seed: int, index: int) -> Made:
-    """The files of one item: depends on (task, seed, index) and VERSION, on no other item."""
+def make(engine: EspeakEngine, task: str, seed: int, index: int, snr_db: tuple[int, int] | None = None) -> Made:
+    """The files of one item: depends on (task, seed, index, snr_db) and VERSION, on no other item."""
     if task == "se":
-        return _noisy(engine, seed, index)
-    return _overlapped(engine, seed, index) if task == "tse" else _cloning(engine, task, seed, index)
+        return _noisy(engine, seed, index, snr_db or SNR_DB)
+    if task == "tse":
+        return _overlapped(engine, seed, index, snr_db or TALKERS_DB)
+    return _cloning(engine, task, seed, index)
 
 
 def _cloning(engine: EspeakEngine, task: str, seed: int, index: int) -> Made:
@@ -210,11 +231,11 @@ def _cloning(engine: EspeakEngine, task: str, seed: int, index: int) -> Made:
     return Made(audio, {"speaker": speaker.name, "source_speaker": other.name})
 
 
-def _noisy(engine: EspeakEngine, seed: int, index: int) -> Made:
+def _noisy(engine: EspeakEngine, seed: int, index: int, between: tuple[int, int]) -> Made:
     """Noisy speech. The source is the reference plus noise, sample by sample, also after rounding to 16 bits."""
     rng = acoustics.generator(derive_seed("mini-se", seed, index))
     speaker, rate = SPEAKERS[index % len(SPEAKERS)], RATE["se"]
-    snr_db, t60_s = int(rng.randint(SNR_DB[0], SNR_DB[1] + 1)), round(float(rng.uniform(*T60_S)), 3)
+    snr_db, t60_s = int(rng.randint(between[0], between[1] + 1)), round(float(rng.uniform(*T60_S)), 3)
     kind = acoustics.KINDS[index // 2 % len(acoustics.KINDS)]  # both subsets of a pair share the kind
     meta: dict[str, JSON] = {"speaker": speaker.name, "noise": kind, "snr_db": snr_db}
     clean = say(engine, speaker, sentence(seed, "se", "target", index), rate)
@@ -225,11 +246,11 @@ def _noisy(engine: EspeakEngine, seed: int, index: int) -> Made:
     return _mixture(clean, acoustics.noise(kind, len(clean), rate, rng, voices), snr_db, {}, meta)
 
 
-def _overlapped(engine: EspeakEngine, seed: int, index: int) -> Made:
+def _overlapped(engine: EspeakEngine, seed: int, index: int, between: tuple[int, int]) -> Made:
     """Two talkers at once. The other one says two sentences that no item asks for, cut to the target's length."""
     rng = acoustics.generator(derive_seed("mini-tse", seed, index))
     speaker, other, rate = SPEAKERS[index % len(SPEAKERS)], _other(index), RATE["tse"]
-    snr_db = int(rng.randint(TALKERS_DB[0], TALKERS_DB[1] + 1))
+    snr_db = int(rng.randint(between[0], between[1] + 1))
     target = say(engine, speaker, sentence(seed, "tse", "target", index), rate)
     words = " ".join(sentence(seed, "tse", "target", MAX_ITEMS + 2 * index + i) for i in range(2))
     said = say(engine, other, words, rate)
@@ -273,7 +294,7 @@ def _encode_npy(regions: Regions) -> bytes:
     return stream.getvalue()
 
 
-def _read_manifest(path: Path, identity: dict[str, str | int]) -> list[Entry]:
+def _read_manifest(path: Path, identity: Identity) -> list[Entry]:
     """The entries of an earlier run, or none when there is no readable manifest of this very identity."""
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,6 +33,8 @@ from metis_bench.suite.schema import (
     tasks_of,
 )
 from metis_bench.systems.base import systems
+from reference_models.errors import InputError
+from reference_models.grid import expand
 
 DEFAULT_PROFILE = "mini"
 SHOWN_ERRORS = 6
@@ -206,9 +209,13 @@ def _entry(entry: Any, index: int, key: str, doc: Document) -> tuple[str, dict[s
             raise doc.error(path, f"an entry of '{key}' is a name, or one name with its parameters")
         ((name, raw),) = entry.items()
         path = (key, index, name)
+    return name, dict(raw or {}), path
+
+
+def _checked_name(name: str, doc: Document, path: KeyPath) -> str:
     if not re.match(NAME, name):
         raise doc.error(path, f"'{name}' is no name: letters, digits and . _ + - only, first a letter or digit")
-    return name, dict(raw or {}), path
+    return name
 
 
 def _resolve(doc: Document, profile: str | None, limit: int | None) -> Suite:
@@ -221,7 +228,7 @@ def _resolve(doc: Document, profile: str | None, limit: int | None) -> Suite:
     )
     if len(set(model.seeds)) != len(model.seeds):
         raise doc.error(("seeds",), "seeds: the same seed stands twice")
-    listed = _unique([_system(e, i, model.task, doc) for i, e in enumerate(model.systems)], doc)
+    listed = _unique([s for i, e in enumerate(model.systems) for s in _systems(e, i, model.task, doc)], doc)
     names = [s.name for s in listed]
     for i, order in enumerate(orders):
         for side, name in (("better", order.better), ("worse", order.worse)):
@@ -263,8 +270,19 @@ def _corpus(key: str, raw: dict[str, Any], doc: Document) -> CorpusSpec:
     return CorpusSpec(key, str(name), _params(cls, rest, doc, path))
 
 
-def _system(entry: Any, index: int, task: SuiteTask, doc: Document) -> SystemSpec:
+def _systems(entry: Any, index: int, task: SuiteTask, doc: Document) -> Iterator[SystemSpec]:
+    """The system of an entry, or those of its grid."""
     name, given, path = _entry(entry, index, "systems", doc)
+    try:
+        expanded = list(expand(name, given))
+    except InputError as error:
+        raise doc.error(path, error.message) from None
+    for single, params, factors in expanded:
+        spec = _system(_checked_name(single, doc, path), params, path, task, doc)
+        yield replace(spec, grid=name, factors=factors) if factors else spec
+
+
+def _system(name: str, given: dict[str, Any], path: KeyPath, task: SuiteTask, doc: Document) -> SystemSpec:
     raw = given if "system" in given else {**presets().get(name, {}), **given}
     type_name = str(raw.pop("system", name))
     if type_name not in systems.names():
@@ -303,6 +321,7 @@ def _unique(specs: list[SystemSpec], doc: Document) -> tuple[SystemSpec, ...]:
 
 def _metric(entry: Any, index: int, protocol: dict[str, Any], task: SuiteTask, doc: Document) -> MetricSpec:
     name, raw, path = _entry(entry, index, "metrics", doc)
+    _checked_name(name, doc, path)
     type_name = str(raw.pop("metric", name))
     cls = _registered(metrics, type_name, doc, path)
     if not tasks_of(task) & cls.tasks:
@@ -318,8 +337,6 @@ def _metric(entry: Any, index: int, protocol: dict[str, Any], task: SuiteTask, d
 
 
 def _select(suite: Suite, only_systems: Sequence[str], only_corpora: Sequence[str]) -> Suite:
-    from dataclasses import replace
-
     if only_corpora:
         known = {c.key: c for c in suite.corpora}
         for key in only_corpora:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
@@ -66,6 +67,7 @@ class SuiteModel(OverlayModel):
     metrics: list[Entry] = Field(min_length=1)
     seeds: list[Annotated[StrictInt, Field(ge=0)]] = Field(default=[0], min_length=1)
     profiles: dict[Name, dict[str, Any] | None] = Field(default_factory=dict)
+    training: list[dict[str, Any]] = Field(default_factory=list)  # read by `metis-train ablate` alone
 
 
 FILE_KEYS = ("include", "extends")  # handled by the loader, never seen by the models
@@ -82,11 +84,16 @@ class CorpusSpec:
 
 @dataclass(frozen=True)
 class SystemSpec:
-    """A system of the suite: `name` is the row's name, `type` the registered class."""
+    """A system of the suite: `name` is the row's name, `type` the registered class.
+
+    grid, factors: of one that stands for a point of a grid, the grid's name ("steps-{steps}") and its values there
+    """
 
     name: str
     type: str
     params: Params
+    grid: str = ""
+    factors: Mapping[str, JSON] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -146,7 +153,9 @@ class Suite:
 
     def to_json(self) -> dict[str, JSON]:
         """The resolved suite as it is written to run.json."""
+        grids: dict[str, JSON] = {s.name: {"grid": s.grid, "factors": s.factors} for s in self.systems if s.grid}
         return {
+            **({"grids": grids} if grids else {}),
             **self.header(),
             "corpora": {c.key: {"corpus": c.type, **c.params.model_dump(mode="json")} for c in self.corpora},
             "systems": {s.name: {"system": s.type, **s.params.model_dump(mode="json")} for s in self.systems},

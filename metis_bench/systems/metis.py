@@ -41,8 +41,8 @@ DESCRIBED = (".config.json", ".json")  # what may stand beside weights and say w
 class MetisParams(Params):
     """Which weights, and how to decode. What is None is the paper's value for the task.
 
-    checkpoint: a folder in the layout of the release instead of the machine's own; random-tiny and random-full need no
-                files and speak noise: they show that everything runs, and how fast
+    checkpoint: a folder in the layout of the release instead of the machine's own; mini: the small models that come
+                with the package; random-tiny and random-full need no files and speak noise: they show how fast it runs
     variant:    which stage 1 of the release (metis_bench ls systems; `reference_models/variants.py`)
     stage1, adapter, lora: files of your own instead of the variant's, relative to where the command runs; a lora is
                 merged into the base unless stage1 is given; lora_alpha: twice the rank if not given
@@ -140,18 +140,24 @@ class ReferenceSystem(System):
     def _reading(self) -> dict[str, JSON]:
         """Files beside the weights that change how texts are read."""
         from reference_models.espeak import LIBRARY_VARIABLE
+        from reference_models.hub import folder_of
         from reference_models.text.mandarin_resources import SOURCES
 
         where, library = self._where(), os.environ.get(LIBRARY_VARIABLE)
         known: dict[str, JSON] = {}
-        if where is not None and where not in RANDOM and (sources := Path(where).expanduser() / SOURCES).is_dir():
+        folder = None if where in RANDOM else folder_of(where or None)
+        if folder is not None and (sources := folder / SOURCES).is_dir():
             known["mandarin"] = sha256_path(sources)
         if library:  # a path, or a name that the system's loader resolves
             known["espeak"] = sha256_path(Path(library)) if Path(library).is_file() else library
         return known
 
     def caveat(self) -> str | None:
-        """Random weights speak noise."""
+        """Random weights speak noise, and the mini family knows nothing but the mini corpus."""
+        from reference_models.hub import MINI
+
+        if self._where() == MINI:
+            return "mini weights, trained on synthetic speech alone: no statement about human speech"
         return f"{self._where()} weights, untrained: it speaks noise" if self._where() in RANDOM else None
 
     def setup(self) -> None:
@@ -227,10 +233,9 @@ class ReferenceSystem(System):
 
     def _files(self) -> dict[str, Path]:
         """Where `parts` are. Raises MissingPrerequisite naming the first that is not here, and its place."""
-        from reference_models.hub import find
+        from reference_models.hub import find, folder_of
 
-        where, found = self._where(), {}
-        folder = Path(where).expanduser() if where else None
+        folder, found = folder_of(self._where() or None), {}
         for part, file in self.parts().items():
             with told():
                 found[part] = find(file, folder) if isinstance(file, str) else file

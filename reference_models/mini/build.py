@@ -24,6 +24,7 @@ from reference_models.hub import place
 from reference_models.mini import listen, watch
 from reference_models.mini.corpus import Recordings
 from reference_models.mini.espeak import EspeakEngine
+from reference_models.mini.grammar import Split
 from reference_models.registry import FILES
 from reference_models.sizes import MINI_ACOUSTIC, MINI_FEATURES, MINI_SEMANTIC, config_path
 from reference_models.training.acoustic_codec import AcousticCodecObjective, WaveCrops, states
@@ -44,6 +45,7 @@ from reference_models.training.tokenize import Content, tokenize
 
 UTTERANCES = 9000  # of the training split: 10.5 hours
 HELD = 60  # utterances of voices that are never trained on, to see how a stage went
+HELD_DATA = 250  # the same, of a data set
 
 
 @dataclass
@@ -78,7 +80,7 @@ class Work:
 
 
 @contextmanager
-def recordings(split: Any = "training") -> Iterator[Recordings]:
+def recordings(split: Split = "training") -> Iterator[Recordings]:
     """The utterances of a split."""
     with EspeakEngine() as engine:
         yield Recordings(engine, split)
@@ -165,7 +167,10 @@ def visual(work: Work, name: str) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class Tokens:
-    """A data set of the build. want: see `tokenize`; count: utterances; copies: simulations of each."""
+    """A data set of the build, and a small one like it to validate with, of other voices and sentences.
+
+    want: see `tokenize`; count: utterances; copies: simulations of each
+    """
 
     want: tuple[Content, ...]
     count: int
@@ -173,13 +178,17 @@ class Tokens:
     copies: int = 1
 
     def __call__(self, work: Work, name: str) -> dict[str, Any]:
-        """Write the shards."""
+        """Write the shards of both."""
+        self._write(work, held_of(name), "recogniser", work.some(HELD_DATA, 8), 1)
+        return self._write(work, name, "training", work.some(self.count, 8), self.copies)
+
+    def _write(self, work: Work, name: str, split: Split, count: int, copies: int) -> dict[str, Any]:
         source, out = open_source(work.weights), work.folder / "data" / name
-        with recordings() as made, counting(name) as show:
-            utterances = made.utterances(work.some(self.count, 8))
+        with recordings(split) as made, counting(name) as show:
+            utterances = made.utterances(count)
             world = World(CHANCES, SyntheticNoise(Voices.of(utterances)), voices=Voices.of(utterances))
             report = tokenize(
-                utterances, out, source, want=self.want, task=self.task, copies=self.copies, world=world,
+                utterances, out, source, want=self.want, task=self.task, copies=copies, world=world,
                 progress=lambda r: show(r.done, r.total),
             )  # fmt: skip
         if report.failures:
@@ -200,8 +209,9 @@ class Masked:
         recipe = load(self.recipe)
         recipe = recipe.model_copy(update={"steps": work.some(recipe.steps, 2)})
         data = [_placed(entry, work.folder / "data") for entry in self.data]
+        held = None if recipe.mixture else work.folder / "data" / held_of(self.data[0])
         start = work.weights if recipe.start == "base" else None
-        trained, paths = run(recipe, data, work.run(name), start=start, minutes=work.left(), cpu=True)
+        trained, paths = run(recipe, data, work.run(name), start=start, validation=held, minutes=work.left(), cpu=True)
         if not trained.finished:
             return None
         for path in paths:
@@ -211,6 +221,11 @@ class Masked:
                     to.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(file, to)
         return {"steps": trained.step, "seconds": round(trained.seconds)}
+
+
+def held_of(data: str) -> str:
+    """The data set that validates training on another."""
+    return f"{data}-held"
 
 
 def _placed(entry: str, folder: Path) -> str:

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from reference_models.errors import CheckpointError
+from reference_models.hub import SHIPPED
 from reference_models.loading import load_tensors
 from reference_models.sizes import config_path
 from reference_models.training.models import PROVENANCE, store
 
-SHIPPED = Path(__file__).parent / "weights"  # what `open_source("mini")` opens
 LIMIT = 25_000_000  # bytes of all files together
 FP32 = ("wav2vec2bert_stats.pt",)  # two rows of numbers
 CARD = """# {title}

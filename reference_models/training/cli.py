@@ -155,6 +155,35 @@ def mini(work: Path, minutes: float | None, scale: float, stage: tuple[str, ...]
     build(Work(work, minutes, scale), list(stage))
 
 
+@cli.command()
+@click.argument("suite", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--data", required=True, type=click.Path(path_type=Path), help="Folder that holds the data sets.")
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path),
+    default=Path("ablation-runs"),
+    show_default=True,
+    help="Where runs go; finished ones are not trained again.",
+)
+@click.option("--only", multiple=True, metavar="PATTERN", help="Runs, as in 'tts-*'; may be given several times.")
+@click.option("--minutes", type=float, help="Stop after so many minutes, with a checkpoint.")
+@click.option("--cpu", is_flag=True, help="Do not use a GPU.")
+def ablate(suite: Path, **options: Any) -> None:
+    """Train all runs that SUITE (suites/ablations/*.yaml) compares; `metis-bench run SUITE` evaluates them."""
+    from reference_models.training.ablate import ablate as train_all
+
+    unfinished = 0
+    for ended in train_all(suite, **options):
+        loss = ended.metrics.get("validation_loss")
+        shown = "" if loss is None else f"  validation loss {loss:.4f}"
+        state = f"{ended.steps} steps, {ended.seconds / 60:.1f} min" if ended.finished else "not finished"
+        click.echo(f"{ended.name:32}{ended.trained / 1e6:8.3f} M trained  {state}{shown}")
+        unfinished += not ended.finished
+    if unfinished:
+        click.echo(f"{unfinished} runs are not finished; the same command goes on", err=True)
+        raise SystemExit(INTERRUPTED)
+
+
 def _train(
     recipe: str,
     start: Path | None,

@@ -118,7 +118,7 @@ class _Run:
                 self.seconds = before + time.monotonic() - began
                 if self.step % self.config.log_every == 0 or self.step == self.config.steps:
                     self._log(logs)
-                if self.validation and self.config.validate_every and self.step % self.config.validate_every == 0:
+                if self._validates():
                     logs.write(self.step, {f"validation_{k}": v for k, v in self._validate().items()})
                 spent = (time.monotonic() - began) / 60
                 stop = self._any(self.interrupted or (self.config.minutes is not None and spent >= self.config.minutes))
@@ -207,6 +207,11 @@ class _Run:
                 if step + 1 < self.config.steps:
                     coming = pool.submit(self._micro, step + 1)
                 yield batch
+
+    def _validates(self) -> bool:
+        """Whether after this step: every so many, and after the last."""
+        every = self.config.validate_every if self.validation else 0
+        return every > 0 and (self.step % every == 0 or self.step == self.config.steps)
 
     @torch.no_grad()
     def _validate(self) -> dict[str, float]:

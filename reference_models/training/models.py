@@ -19,7 +19,7 @@ from reference_models import lora as low_rank
 from reference_models.acoustic import S2A
 from reference_models.config import S2AConfig, Stage1Config
 from reference_models.errors import CheckpointError, InputError
-from reference_models.hub import find, place
+from reference_models.hub import find, folder_of, place
 from reference_models.loading import PICKLED, Tensors, check, load_tensors
 from reference_models.registry import BASE, FILES, FINE, FIRST, LIPS, OMNI, SPEECH, TTS
 from reference_models.seeds import derive_seed
@@ -84,7 +84,7 @@ class Trainee:
 def build(recipe: Recipe, start: Path | None = None) -> Trainee:
     """The model of a recipe with its initial weights.
 
-    start: a checkpoint of the base (a folder as `open_source` takes, or a file), which `start: base` needs
+    start: a checkpoint of the base (a folder as `open_source` takes, `mini`, or a file), which `start: base` needs
 
     Errors: RecipeError where recipe and `start` contradict each other; CheckpointError, MissingCheckpoint
     """
@@ -99,7 +99,7 @@ def build(recipe: Recipe, start: Path | None = None) -> Trainee:
     config = sized(STAGE1[recipe.model], recipe.size)
     state: Tensors = {}
     if recipe.start == "base" and start is not None:
-        path = start if start.is_file() else find("metis_base", start)
+        path = start if start.is_file() else find("metis_base", folder_of(start))
         base = config_beside(path, sized(BASE, recipe.size))
         config = dataclasses.replace(config, transformer=base.transformer, codebook_size=base.codebook_size)
         state = load_tensors(path, dtype=torch.float32)

@@ -67,6 +67,7 @@ class Recipe(_Section):
     size:         full, tiny, or mini (`sizes`)
     start:        from a checkpoint of the base, or from nothing
     hours:        of speech in the paper's data set (documentation; the data is given at the command line)
+    examples:     of each data set, only the first so many
     mixture:      shares of the steps that data sets get, by name
     batch_tokens: padded tokens of a step over all processes and micro-batches, phones included
     max_seconds:  longer examples are cut, where they have no text
@@ -83,6 +84,7 @@ class Recipe(_Section):
     start: Literal["base", "scratch"] = "scratch"
     lora: Lora | None = None
     hours: float | None = None
+    examples: int | None = Field(None, gt=0)
     mixture: dict[str, float] = {}
     masking: Masking = Masking()
     optimiser: Optimiser = Optimiser()

@@ -81,14 +81,18 @@ def run(
     batches = batches_of(trainee, data, simulation)
     held = None
     if validation is not None:  # the same batches whatever the seed of the run
-        fixed = recipe.model_copy(update={"seed": 0, "mixture": {}})
+        fixed = recipe.model_copy(update={"seed": 0, "mixture": {}, "examples": None})
         held = batches_of(replace(trainee, recipe=fixed), [str(validation)], simulation)
     with falling(f"{recipe.kind} {recipe.model}", recipe.steps, shown=main) as show:
         result = train(trainee.objective, batches, config, out, validation=held, progress=show)
     if not main:
         return result, []
     facts: dict[str, Any] = {"steps": result.step, "finished": result.finished, "seconds": round(result.seconds, 1)}
-    facts |= {"data": [_unplaced(entry) for entry in data], "metrics": _last(read_metrics(out / METRICS))}
+    facts |= {
+        "trained": trainee.trained,
+        "data": [_unplaced(entry) for entry in data],
+        "metrics": _last(read_metrics(out / METRICS)),
+    }
     return result, export(trainee, out / WEIGHTS, getattr(torch, dtype), facts)
 
 
@@ -144,7 +148,7 @@ def batches_of(trainee: Trainee, data: Sequence[str], simulation: Simulation | N
 
 def _token_batches(trainee: Trainee, task: str, folders: Sequence[Path], simulation: Simulation | None) -> TokenBatches:
     """Of one data set: what its task needs, simulated where it holds audio instead of conditions."""
-    recipe, shards = trainee.recipe, Shards(folders)
+    recipe, shards = trainee.recipe, Shards(folders, trainee.recipe.examples)
     trainee.check(shards.read(0), folders[0])
     held = set(shards.read(0).arrays)
     prepare: Callable[[Example, int], Example] = lambda example, _seed: example  # noqa: E731

@@ -108,13 +108,20 @@ class ShardWriter:
 class Shards:
     """Examples of one or several folders, by number. Opens a file when it is first read; safe to fork and to pickle."""
 
-    def __init__(self, folders: Sequence[Path]) -> None:
-        """Errors: InputError where there is no shard, or an index is missing or damaged"""
+    def __init__(self, folders: Sequence[Path], most: int | None = None) -> None:
+        """most: of all examples, the first so many
+
+        Errors: InputError where there is no shard, an index is missing or damaged, or there are fewer than `most`
+        """
         self.paths = [path for folder in folders for path in _shards(folder)]
         indices = [_read_index(path) for path in self.paths]
-        self._entries: Index = np.concatenate([entries for entries, _ in indices])
-        self._keys = np.concatenate([keys for _, keys in indices])
-        self._shard = np.repeat(np.arange(len(indices)), [len(entries) for entries, _ in indices])
+        self._entries: Index = np.concatenate([entries for entries, _ in indices])[:most]
+        self._keys = np.concatenate([keys for _, keys in indices])[:most]
+        self._shard = np.repeat(np.arange(len(indices)), [len(entries) for entries, _ in indices])[:most]
+        if most is not None and len(self) < most:
+            raise InputError(
+                f"{folders[0]} holds {len(self)} examples, not {most}", fix="tokenize more, or ask for fewer"
+            )
         self._files: dict[int, int] = {}
 
     def __len__(self) -> int:

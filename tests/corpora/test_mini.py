@@ -176,9 +176,9 @@ def test_altered_and_missing_files_are_made_again_and_nothing_else(
     before = hashes(tmp_path)
     asked: list[int] = []
 
-    def counting(engine: EspeakEngine, task: str, seed: int, index: int) -> object:
+    def counting(engine: EspeakEngine, task: str, seed: int, index: int, snr_db: tuple[int, int] | None) -> object:
         asked.append(index)
-        return make(engine, task, seed, index)
+        return make(engine, task, seed, index, snr_db)
 
     monkeypatch.setattr("metis_bench.corpora.mini.make", counting)
     assert corpus.load().items == items and asked == []
@@ -266,3 +266,21 @@ def test_talkers_differ_and_are_recognised(cache: Path) -> None:
     similar = references @ prompts.T
     same, other = np.diag(similar), similar[~np.eye(len(SPEAKERS), dtype=bool)]
     assert same.min() > other.max() + 0.1
+
+
+def test_mixtures_at_a_given_ratio() -> None:
+    """Exact over the whole file, after rounding to 16 bits; talkers and the kind of noise stay."""
+    with EspeakEngine() as engine:
+        for task in ("se", "tse"):
+            made, usual = make(engine, task, 0, 1, (2, 2)), make(engine, task, 0, 1)
+            clean, mixed = (made.audio[role].astype(np.float64) for role in ("reference", "source"))
+            ratio = 10 * np.log10(np.sum(clean**2) / np.sum((mixed - clean) ** 2))
+            assert made.meta["snr_db"] == 2 and ratio == pytest.approx(2, abs=0.01)
+            for known in ("speaker", "other_speaker", "noise"):
+                assert made.meta.get(known) == usual.meta.get(known)
+
+
+@pytest.mark.parametrize("params", [{"task": "tts", "snr_db": [2, 2]}, {"task": "se", "snr_db": [3, 2]}])
+def test_a_ratio_that_makes_no_sense(params: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="of se and tse only"):
+        MiniParams.model_validate(params)

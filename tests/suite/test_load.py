@@ -205,3 +205,41 @@ def test_set_reaches_into_lists_and_errors_name_the_flag() -> None:
         with pytest.raises(SuiteError, match=message) as caught:
             load_suite("se", overrides=[assignment])
         assert str(caught.value).startswith(f"--set {assignment}")
+
+
+GRID = BASE.replace(
+    "systems: [toy-noise, toy-moody]",
+    'systems:\n  - at-{level}-{name}: {system: toy-noise, level: "{level}", grid: {level: [0.1, 1], name: [a, b]}}',
+)
+
+
+def test_a_grid_of_systems(tmp_path: Path) -> None:
+    suite = load_suite(write(tmp_path, "s.yaml", GRID))
+    assert [s.name for s in suite.systems] == ["at-0.1-a", "at-0.1-b", "at-1-a", "at-1-b"]
+    assert [s.params.model_dump()["level"] for s in suite.systems] == [0.1, 0.1, 1, 1], "not the text '0.1'"
+    assert suite.systems[1].factors == {"level": 0.1, "name": "b"}
+    grids = suite.to_json()["grids"]
+    assert isinstance(grids, dict) and grids["at-1-a"]["grid"] == "at-{level}-{name}"
+    assert "grids" not in load_suite(write(tmp_path, "t.yaml", BASE)).to_json(), "keys of runs stay what they were"
+    assert [s.name for s in load_suite(tmp_path / "s.yaml", only_systems=["at-1-a"]).systems] == ["at-1-a"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("level: [0.1, 1]", "level: 3", "'level' must be a list"),
+        ("level: [0.1, 1]", "level: [1, 1]", "'level' must be a list of different"),
+        ("level: [0.1, 1]", "level: []", "'level' must be a list"),
+        ("at-{level}-{name}", "at-{level}", "must hold {name}"),
+        ("at-{level}-{name}", "at-{level}-{name}-{nam}", "the grid has no 'nam'; did you mean 'name'?"),
+        ("name: [a, b]", "name: ['a b', b]", "'at-0.1-a b' is no name"),
+        ("grid: {level: [0.1, 1], name: [a, b]}", "grid: {}", "a grid maps keys to lists"),
+        ("system: toy-noise", "system: toy-noize", "did you mean 'toy-noise'?"),
+    ],
+)
+def test_wrong_grids(tmp_path: Path, old: str, new: str, words: str) -> None:
+    assert old in GRID
+    with pytest.raises(SuiteError) as caught:
+        load_suite(write(tmp_path, "s.yaml", GRID.replace(old, new)))
+    assert words in str(caught.value)
+    assert "s.yaml" in str(caught.value)

@@ -1,0 +1,176 @@
+"""Many small differences over one recipe, trained one after another: what an ablation suite compares.
+
+The key `training` of a suite (suites/ablations/*.yaml) lists runs; each entry is one run, or a grid of them:
+
+    training:
+      - base.{seed}: {recipe: mini-ablation-base, data: [tokens], set: {seed: "{seed}"}, grid: {seed: [0, 1, 2]}}
+      - lora-{rank}.{seed}:
+          recipe: mini-ablation-tts
+          from: base.{seed}                            # an earlier run, or a checkpoint as `finetune --from` takes
+          data: [tokens]                               # folders in DATA; [NAME=]FOLDER
+          validation: tokens-held
+          set: {lora.rank: "{rank}", seed: "{seed}"}   # changes of the recipe
+          grid: {rank: [4, 16], seed: [0, 1, 2]}
+
+`metis-train ablate` trains them into WORK/NAME; the suite's systems name the weights that are there then.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from reference_models.errors import InputError, nearest
+from reference_models.grid import expand
+from reference_models.training.loop import CHECKPOINTS
+from reference_models.training.models import PROVENANCE
+from reference_models.training.recipe import Recipe, RecipeError, load
+from reference_models.training.run import WEIGHTS, run
+
+KEY = "training"
+
+
+class AblationRun(BaseModel):
+    """One run. See the module's text."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    recipe: str
+    data: list[str] = Field(min_length=1)
+    changes: dict[str, Any] = Field({}, alias="set")
+    start: str | None = Field(None, alias="from")
+    validation: str | None = None
+
+    def load(self) -> Recipe:
+        """The recipe with its changes. Errors: RecipeError"""
+        return load(self.recipe, [f"{key}={json.dumps(value)}" for key, value in self.changes.items()])
+
+
+@dataclass(frozen=True)
+class Ablated:
+    """How a run ended. metrics: the last value of everything that was logged; trained: numbers that were trained."""
+
+    name: str
+    finished: bool
+    steps: int
+    seconds: float
+    trained: int
+    metrics: Mapping[str, float]
+
+
+def runs_of(suite: Path) -> dict[str, AblationRun]:
+    """The runs of a suite by name, in order. Errors: RecipeError naming the file and the entry"""
+    try:
+        document = yaml.safe_load(suite.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"{suite} cannot be read: {error}") from error
+    entries = document.get(KEY) if isinstance(document, dict) else None
+    if not isinstance(entries, list) or not all(_is_entry(entry) for entry in entries):
+        raise RecipeError(f"{suite} has no list '{KEY}' of runs", fix="see docs/training.md, Ablations")
+    found: dict[str, AblationRun] = {}
+    for entry in entries:
+        ((template, body),) = entry.items()
+        try:
+            for name, values, _ in expand(template, body):
+                if name in found:
+                    raise InputError(f"the run '{name}' stands twice")
+                found[name] = AblationRun.model_validate(values)
+        except (InputError, ValidationError) as error:
+            reason = error.message if isinstance(error, InputError) else _first(error)
+            raise RecipeError(f"{suite}: {KEY}: {template}: {reason}") from None
+    return found
+
+
+def _is_entry(entry: Any) -> bool:
+    return isinstance(entry, dict) and len(entry) == 1 and isinstance(next(iter(entry.values())), dict)
+
+
+def _first(error: ValidationError) -> str:
+    detail = error.errors()[0]
+    keys = ", ".join(field.alias or name for name, field in AblationRun.model_fields.items())
+    return f"{'.'.join(map(str, detail['loc']))}: {detail['msg']} (keys: {keys}, grid)"
+
+
+def ablate(
+    suite: Path,
+    data: Path,
+    work: Path,
+    *,
+    only: Sequence[str] = (),
+    minutes: float | None = None,
+    cpu: bool = False,
+) -> list[Ablated]:
+    """Train all runs of a suite that are not finished yet, each into `work/NAME`; goes on where it was stopped.
+
+    data: folder of data sets; only: patterns (`tts-*.0`) of runs, which bring the runs they start from; minutes: of
+    this slice. Two processes may train different runs in one `work`.
+
+    Errors: RecipeError for an unknown run, recipe or start; whatever a run fails with
+    """
+    runs, began, ended = runs_of(suite), time.monotonic(), []
+    for name in _chosen(runs, only, suite):
+        left = None if minutes is None else minutes - (time.monotonic() - began) / 60
+        if left is not None and left <= 0 and not _finished(work / name, runs[name].load()):
+            ended.append(Ablated(name, False, 0, 0.0, 0, {}))
+            continue
+        ended.append(_train(name, runs, data, work, left, cpu))
+    return ended
+
+
+def _chosen(runs: Mapping[str, AblationRun], only: Sequence[str], suite: Path) -> list[str]:
+    """Names in the suite's order, each behind the run that it starts from."""
+    for pattern in only:
+        if not fnmatch.filter(runs, pattern):
+            raise RecipeError(f"{suite} has no run '{pattern}'{nearest(pattern, runs)}")
+    chosen: list[str] = []
+    for name in runs:
+        if only and not any(fnmatch.fnmatch(name, pattern) for pattern in only):
+            continue
+        chain = [name]
+        while (before := runs[chain[-1]].start) in runs and before not in chain:
+            chain.append(str(before))
+        chosen += [step for step in reversed(chain) if step not in chosen]
+    return chosen
+
+
+def _train(
+    name: str, runs: Mapping[str, AblationRun], data: Path, work: Path, minutes: float | None, cpu: bool
+) -> Ablated:
+    spec, out = runs[name], work / name
+    recipe = spec.load()
+    if not _finished(out, recipe):
+        placed = [f"{n}{equals}{data / folder}" for n, equals, folder in (e.rpartition("=") for e in spec.data)]
+        run(
+            recipe, placed, out, start=_start(spec, runs, work), minutes=minutes, cpu=cpu,
+            validation=None if spec.validation is None else data / spec.validation,
+        )  # fmt: skip
+    facts = _facts(out)
+    if facts["finished"]:
+        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)  # nobody goes on from it, and grids are large
+    return Ablated(name, facts["finished"], facts["steps"], facts["seconds"], facts["trained"], facts["metrics"])
+
+
+def _start(spec: AblationRun, runs: Mapping[str, AblationRun], work: Path) -> Path | None:
+    if spec.start is None:
+        return None
+    return work / spec.start / WEIGHTS if spec.start in runs else Path(spec.start)
+
+
+def _finished(out: Path, recipe: Recipe) -> bool:
+    """Whether `out` holds the weights of a finished run of exactly this recipe."""
+    facts = _facts(out)
+    return bool(facts.get("finished")) and facts.get("recipe") == recipe.model_dump(mode="json")
+
+
+def _facts(out: Path) -> dict[str, Any]:
+    """What a run wrote beside its weights; nothing where there are none."""
+    path = next(iter(sorted((out / WEIGHTS).rglob(f"*{PROVENANCE}"))), None)
+    return {} if path is None else dict(json.loads(path.read_text(encoding="utf-8")))
