@@ -56,7 +56,7 @@ def _checked(name: str, grid: Any) -> dict[str, list[Any]]:
 def _filled(value: Any, factors: Mapping[str, Any]) -> Any:
     """The value with every hole filled."""
     if isinstance(value, dict):
-        return {key: _filled(part, factors) for key, part in value.items()}
+        return {str(_filled(key, factors)): _filled(part, factors) for key, part in value.items()}
     if isinstance(value, list):
         return [_filled(part, factors) for part in value]
     if not isinstance(value, str):

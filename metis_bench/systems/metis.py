@@ -7,26 +7,24 @@ them. Variants with other files or settings are a few lines of YAML: `suites/_sy
 from __future__ import annotations
 
 import os
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field as Limit
 
 from metis_bench.audio import Audio
-from metis_bench.config import CHECKPOINTS
 from metis_bench.corpora.base import ALL_TASKS, Need, Params, Task
-from metis_bench.errors import MissingPrerequisite, SuiteError
-from metis_bench.hashing import JSON, sha256_file, sha256_path
+from metis_bench.errors import SuiteError
+from metis_bench.hashing import JSON, sha256_path
 from metis_bench.systems.base import Request, System, systems
 from metis_bench.systems.told import told
+from metis_bench.systems.weights import RANDOM, caveat_of, checkpoints_of, content, weight_files
 
 if TYPE_CHECKING:
     from reference_models.jobs import Job
     from reference_models.speech import Speech
     from reference_models.variants import Stage1Files
 
-RANDOM = ("random-tiny", "random-full")
 ONLY_FOR: dict[str, set[Task]] = {  # parameter -> tasks that look at it
     "duration": {"tts"},
     "length_rule": {"tts"},
@@ -35,7 +33,6 @@ ONLY_FOR: dict[str, set[Task]] = {  # parameter -> tasks that look at it
 }
 OWN_FILES = {"stage1": "checkpoint", "adapter": "adapter", "lora": "lora"}  # parameter -> field of Stage1Files
 TEXT_PACKAGES = ("espeakng-loader", "inflect", "pypinyin", "jieba", "cn2an")
-DESCRIBED = (".config.json", ".json")  # what may stand beside weights and say what they are (`checkpoints.Checkpoints`)
 
 
 class MetisParams(Params):
@@ -134,7 +131,7 @@ class ReferenceSystem(System):
         if self._where() in RANDOM:
             known: dict[str, JSON] = {"weights": self._where()}
         else:
-            known = {p: _content(f) for p, f in sorted(self._files().items())}
+            known = {p: content(f) for p, f in sorted(self._files().items())}
         return {**known, **self._reading()} if self._takes("text") else known
 
     def _reading(self) -> dict[str, JSON]:
@@ -145,7 +142,7 @@ class ReferenceSystem(System):
 
         where, library = self._where(), os.environ.get(LIBRARY_VARIABLE)
         known: dict[str, JSON] = {}
-        folder = None if where in RANDOM else folder_of(where or None)
+        folder = None if where in RANDOM else folder_of(where)
         if folder is not None and (sources := folder / SOURCES).is_dir():
             known["mandarin"] = sha256_path(sources)
         if library:  # a path, or a name that the system's loader resolves
@@ -154,11 +151,7 @@ class ReferenceSystem(System):
 
     def caveat(self) -> str | None:
         """Random weights speak noise, and the mini family knows nothing but the mini corpus."""
-        from reference_models.hub import MINI
-
-        if self._where() == MINI:
-            return "mini weights, trained on synthetic speech alone: no statement about human speech"
-        return f"{self._where()} weights, untrained: it speaks noise" if self._where() in RANDOM else None
+        return caveat_of(self._where())
 
     def setup(self) -> None:
         """Load all parts that its tasks use."""
@@ -198,7 +191,7 @@ class ReferenceSystem(System):
         )
 
     def _where(self) -> str | None:
-        return self.params.checkpoint or os.environ.get(CHECKPOINTS)
+        return checkpoints_of(self.params.checkpoint)
 
     def _stage1(self) -> Stage1Files:
         """The variant's files, with the user's own in their place."""
@@ -232,17 +225,7 @@ class ReferenceSystem(System):
         return {part: file for part, file in own.items() if file is not None} | {name: name for name in names}
 
     def _files(self) -> dict[str, Path]:
-        """Where `parts` are. Raises MissingPrerequisite naming the first that is not here, and its place."""
-        from reference_models.hub import find, folder_of
-
-        folder, found = folder_of(self._where() or None), {}
-        for part, file in self.parts().items():
-            with told():
-                found[part] = find(file, folder) if isinstance(file, str) else file
-            if not found[part].is_file():
-                fix = "put it there, or correct the suite"
-                raise MissingPrerequisite(f"checkpoint not found: {found[part]}", fix=fix)
-        return found
+        return weight_files(self.parts(), self._where())
 
 
 @systems.register("metis-tts")
@@ -307,21 +290,3 @@ def _speech(audio: Audio | None) -> Speech | None:
     from reference_models.speech import Speech
 
     return None if audio is None else Speech(audio.samples, audio.rate)
-
-
-def _content(weights: Path) -> JSON:
-    """sha256 of a weight file, and of what beside it says its sizes, if that is there."""
-    beside = [path for suffix in DESCRIBED if (path := weights.with_suffix(suffix)).is_file()]
-    return [_sha256(str(path), *_stamp(path)) for path in (weights, *beside)]
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    stat = path.stat()
-    return stat.st_size, stat.st_mtime_ns
-
-
-@lru_cache(maxsize=64)
-def _sha256(path: str, size: int, changed: int) -> str:
-    """Of gigabytes that several systems of one run share: read once a process."""
-    del size, changed  # part of the cache's key
-    return sha256_file(Path(path))

@@ -37,7 +37,7 @@ from reference_models.training.objectives import Objective
 from reference_models.training.optim import OptimConfig
 from reference_models.training.progress import counting, falling
 from reference_models.training.recipe import load
-from reference_models.training.run import WEIGHTS, run
+from reference_models.training.run import WEIGHTS, placed, run
 from reference_models.training.semantic_codec import FeatureCrops, SemanticCodecObjective, new_codec
 from reference_models.training.simulate import Chances, World
 from reference_models.training.sounds import SyntheticNoise, Voices
@@ -208,8 +208,8 @@ class Masked:
         """Train, and put the weights with the others."""
         recipe = load(self.recipe)
         recipe = recipe.model_copy(update={"steps": work.some(recipe.steps, 2)})
-        data = [_placed(entry, work.folder / "data") for entry in self.data]
-        held = None if recipe.mixture else work.folder / "data" / held_of(self.data[0])
+        data = [placed(entry, work.folder / "data") for entry in self.data]
+        held = [held_of(entry) for entry in data]
         start = work.weights if recipe.start == "base" else None
         trained, paths = run(recipe, data, work.run(name), start=start, validation=held, minutes=work.left(), cpu=True)
         if not trained.finished:
@@ -226,12 +226,6 @@ class Masked:
 def held_of(data: str) -> str:
     """The data set that validates training on another."""
     return f"{data}-held"
-
-
-def _placed(entry: str, folder: Path) -> str:
-    """`DIR` or `NAME=DIR` with the whole path."""
-    name, equals, data = entry.rpartition("=")
-    return f"{name}{equals}{folder / data}"
 
 
 def _train(

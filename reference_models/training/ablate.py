@@ -8,7 +8,7 @@ The key `training` of a suite (suites/ablations/*.yaml) lists runs; each entry i
           recipe: mini-ablation-tts
           from: base.{seed}                            # an earlier run, or a checkpoint as `finetune --from` takes
           data: [tokens]                               # folders in DATA; [NAME=]FOLDER
-          validation: tokens-held
+          validation: [tokens-held]
           set: {lora.rank: "{rank}", seed: "{seed}"}   # changes of the recipe
           grid: {rank: [4, 16], seed: [0, 1, 2]}
 
@@ -34,7 +34,7 @@ from reference_models.grid import expand
 from reference_models.training.loop import CHECKPOINTS
 from reference_models.training.models import PROVENANCE
 from reference_models.training.recipe import Recipe, RecipeError, load
-from reference_models.training.run import WEIGHTS, run
+from reference_models.training.run import WEIGHTS, placed, run
 
 KEY = "training"
 
@@ -47,7 +47,7 @@ class AblationRun(BaseModel):
     data: list[str] = Field(min_length=1)
     changes: dict[str, Any] = Field({}, alias="set")
     start: str | None = Field(None, alias="from")
-    validation: str | None = None
+    validation: list[str] = []
 
     def load(self) -> Recipe:
         """The recipe with its changes. Errors: RecipeError"""
@@ -147,11 +147,8 @@ def _train(
     spec, out = runs[name], work / name
     recipe = spec.load()
     if not _finished(out, recipe):
-        placed = [f"{n}{equals}{data / folder}" for n, equals, folder in (e.rpartition("=") for e in spec.data)]
-        run(
-            recipe, placed, out, start=_start(spec, runs, work), minutes=minutes, cpu=cpu,
-            validation=None if spec.validation is None else data / spec.validation,
-        )  # fmt: skip
+        seen, held = ([placed(entry, data) for entry in entries] for entries in (spec.data, spec.validation))
+        run(recipe, seen, out, start=_start(spec, runs, work), validation=held, minutes=minutes, cpu=cpu)
     facts = _facts(out)
     if facts["finished"]:
         shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)  # nobody goes on from it, and grids are large

@@ -27,7 +27,7 @@ def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 _running = _options(
     click.option("--data", multiple=True, required=True, metavar="[NAME=]DIR", help="Shards; NAME for a mixture."),
-    click.option("--validation", metavar="DIR", type=click.Path(path_type=Path), help="Shards: validation loss."),
+    click.option("--validation", multiple=True, metavar="[NAME=]DIR", help="Shards: validation loss, one for each."),
     click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder; an unfinished run goes on."),
     click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change the recipe."),
     click.option("--minutes", type=float, help="Stop after so many minutes, with a checkpoint."),
@@ -190,7 +190,7 @@ def _train(
     more: tuple[str, ...],
     *,
     data: tuple[str, ...],
-    validation: Path | None,
+    validation: tuple[str, ...],
     out: Path,
     overrides: tuple[str, ...],
     minutes: float | None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -65,10 +65,12 @@ def train(
     config: LoopConfig,
     out: Path,
     *,
-    validation: Batches[Any] | None = None,
+    validation: Mapping[str, Batches[Any]] | None = None,
     progress: Callable[[int, int, float], None] = lambda _step, _steps, _loss: None,
 ) -> Trained:
     """Train from where `out` stands (from the start in an empty folder) to `config.steps`; `objective` ends trained.
+
+    validation: data sets by name; what is measured on them is logged as validation_NAME_loss, without a name for ""
 
     Writes `out/metrics.jsonl` and `out/checkpoints/`. A killed run goes on with the same losses. The result does not
     depend on the number of processes or micro-batches, but for rounding. Ends early, with a checkpoint, after
@@ -86,10 +88,16 @@ class _Run:
         batches: Batches[Any],
         config: LoopConfig,
         out: Path,
-        validation: Batches[Any] | None,
+        validation: Mapping[str, Batches[Any]] | None,
         progress: Callable[[int, int, float], None],
     ) -> None:
-        self.config, self.out, self.batches, self.validation, self.progress = config, out, batches, validation, progress
+        self.config, self.out, self.batches, self.validation, self.progress = (
+            config,
+            out,
+            batches,
+            validation or {},
+            progress,
+        )
         self.accelerator = accelerator(config)
         self.plain = objective.to(self.accelerator.device)
         self.objective: nn.Module = self.accelerator.prepare_model(objective)
@@ -119,7 +127,7 @@ class _Run:
                 if self.step % self.config.log_every == 0 or self.step == self.config.steps:
                     self._log(logs)
                 if self._validates():
-                    logs.write(self.step, {f"validation_{k}": v for k, v in self._validate().items()})
+                    logs.write(self.step, self._validate())
                 spent = (time.monotonic() - began) / 60
                 stop = self._any(self.interrupted or (self.config.minutes is not None and spent >= self.config.minutes))
                 late = self._any(time.monotonic() - last_saved > 60 * self.config.checkpoint_minutes)
@@ -216,15 +224,15 @@ class _Run:
     @torch.no_grad()
     def _validate(self) -> dict[str, float]:
         """Means over the same batches and draws every time, without dropout."""
-        assert self.validation is not None
         self.plain.eval()
         sums = Sums()
         with self._averaged():
-            for step in range(self.config.validate_batches):
-                batch = self.validation(step)
-                loss: Loss = self.plain(_to(batch, self.accelerator.device), self.plain.phases[-1])
-                for key, value in {"loss": loss.total, **loss.stats}.items():
-                    sums.add(key, float(value), float(loss.count))
+            for name, batches in self.validation.items():
+                for step in range(self.config.validate_batches):
+                    batch = _to(batches(step), self.accelerator.device)
+                    loss: Loss = self.plain(batch, self.plain.phases[-1])
+                    for key, value in {"loss": loss.total, **loss.stats}.items():
+                        sums.add("_".join(filter(None, ("validation", name, key))), float(value), float(loss.count))
         self.plain.train()
         return sums.means()
 

@@ -64,7 +64,7 @@ def run(
     out: Path,
     *,
     start: Path | None = None,
-    validation: Path | None = None,
+    validation: Sequence[str] = (),
     minutes: float | None = None,
     dtype: str = "float32",
     cpu: bool = False,
@@ -72,17 +72,18 @@ def run(
 ) -> tuple[Trained, list[Path]]:
     """Train, or go on, and export to `out/weights`. Returns where the run stands and the files.
 
-    data: folders of shards, `NAME=DIR` for the parts of a mixture; start: see `models.build`; minutes: of this slice;
-    simulation: for data that holds audio instead of conditions
+    data, validation: folders of shards, `NAME=DIR` for the parts of a mixture; start: see `models.build`; minutes: of
+    this slice; simulation: for data that holds audio instead of conditions
     """
     trainee, config = build(recipe, start), loop_config(recipe, minutes, cpu)
     main = bool(accelerator(config).is_main_process)
     _claim(out, recipe, main)
     batches = batches_of(trainee, data, simulation)
-    held = None
-    if validation is not None:  # the same batches whatever the seed of the run
-        fixed = recipe.model_copy(update={"seed": 0, "mixture": {}, "examples": None})
-        held = batches_of(replace(trainee, recipe=fixed), [str(validation)], simulation)
+    fixed = replace(trainee, recipe=recipe.model_copy(update={"seed": 0, "examples": None}))
+    held = {  # the same batches whatever the seed of the run
+        name: _token_batches(fixed, name or recipe.model, folders, simulation)
+        for name, folders in _named(validation).items()
+    }
     with falling(f"{recipe.kind} {recipe.model}", recipe.steps, shown=main) as show:
         result = train(trainee.objective, batches, config, out, validation=held, progress=show)
     if not main:
@@ -112,6 +113,12 @@ def _claim(out: Path, recipe: Recipe, main: bool) -> None:
         path.write_text(json.dumps(ours, indent=1) + "\n", encoding="utf-8")
 
 
+def placed(entry: str, folder: Path) -> str:
+    """`[NAME=]DIR` as `[NAME=]folder/DIR`."""
+    name, equals, data = entry.rpartition("=")
+    return f"{name}{equals}{folder / data}"
+
+
 def _unplaced(entry: str) -> str:
     """`NAME=DIR` without the folders above DIR: what is published says nothing about a machine."""
     name, equals, folder = entry.rpartition("=")
@@ -128,11 +135,7 @@ def batches_of(trainee: Trainee, data: Sequence[str], simulation: Simulation | N
 
     Errors: RecipeError where the names of data sets are not those of the mixture, InputError for unfit data
     """
-    recipe = trainee.recipe
-    named: dict[str, list[Path]] = {}
-    for entry in data:
-        name, equals, folder = entry.partition("=")
-        named.setdefault(name if equals else "", []).append(Path(folder if equals else name))
+    recipe, named = trainee.recipe, _named(data)
     if not recipe.mixture or set(named) == {""}:
         if set(named) != {""}:
             raise RecipeError("this recipe has no mixture, so data sets have no names", fix="give --data DIR")
@@ -144,6 +147,15 @@ def batches_of(trainee: Trainee, data: Sequence[str], simulation: Simulation | N
         (_token_batches(trainee, name, named[name], simulation), weight) for name, weight in recipe.mixture.items()
     ]
     return Mixture(parts, recipe.seed)
+
+
+def _named(data: Sequence[str]) -> dict[str, list[Path]]:
+    """Folders by name, "" where there is none."""
+    named: dict[str, list[Path]] = {}
+    for entry in data:
+        name, equals, folder = entry.partition("=")
+        named.setdefault(name if equals else "", []).append(Path(folder if equals else name))
+    return named
 
 
 def _token_batches(trainee: Trainee, task: str, folders: Sequence[Path], simulation: Simulation | None) -> TokenBatches:

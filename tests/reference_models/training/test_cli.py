@@ -83,7 +83,10 @@ def test_mixtures_need_their_names(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "--data vc=DIR" in capsys.readouterr().err
     assert command("pretrain", "--data", f"a={data}", *more) == 2
     named = [part for name in ("tts", "vc", "tse", "se") for part in ("--data", f"{name}={data}")]
-    assert command("finetune", "--task", "omni", *named, *more) == 0
+    held = ("--validation", f"tts={data}", "--validation", f"se={data}", "--set", "validate_every=1")
+    assert command("finetune", "--task", "omni", *named, *more, *held) == 0
+    last = read_metrics(tmp_path / "out" / "metrics.jsonl")[-1]
+    assert last["validation_tts_loss"] != last["validation_se_loss"] and "validation_vc_loss" not in last
     bare = tmp_path / "bare"
     with ShardWriter(bare) as writer:
         writer.write(replace(toy(0), arrays={"semantic": toy(0).arrays["semantic"]}))

@@ -211,7 +211,7 @@ def test_validation_is_the_same_every_time(tmp_path: Path, data: Path) -> None:
         batches,
         config(optim=still, validate_every=4, validate_batches=2),
         tmp_path,
-        validation=batches,
+        validation={"": batches},
     )
     found = [line["validation_loss"] for line in read_metrics(tmp_path / "metrics.jsonl") if "validation_loss" in line]
     assert len(found) == 3 and found == pytest.approx([found[0]] * 3, rel=1e-6)
@@ -252,7 +252,7 @@ def test_validation_hears_the_average_and_training_goes_on_without(tmp_path: Pat
     trainee = build(recipe())
     batches = TokenBatches(Shards([data]), tokens=400, seed=0, names=trainee.arrays)
     both = config(validate_every=4, validate_batches=1)
-    train(trainee.objective, batches, both, tmp_path / "a", validation=batches)
+    train(trainee.objective, batches, both, tmp_path / "a", validation={"": batches})
     lines = read_metrics(tmp_path / "a" / "metrics.jsonl")
     loss = trainee.objective.eval()(batches(0))
     mean = float((loss.total / loss.count).detach())

@@ -1,0 +1,64 @@
+"""Where the reference models' weights are, and what identifies them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from metis_bench.config import CHECKPOINTS
+from metis_bench.errors import MissingPrerequisite
+from metis_bench.hashing import JSON, sha256_file
+from metis_bench.systems.told import told
+
+RANDOM = ("random-tiny", "random-full")
+DESCRIBED = (".config.json", ".json")  # what may stand beside weights and say what they are (`checkpoints.Checkpoints`)
+
+
+def checkpoints_of(given: str | None) -> str | None:
+    """A folder, `mini` or one of RANDOM: what a suite gives, else what this machine has; None: the hub's cache."""
+    return given or os.environ.get(CHECKPOINTS) or None
+
+
+def caveat_of(where: str | None) -> str | None:
+    """Random weights speak noise, and the mini family knows nothing but the mini corpus."""
+    from reference_models.hub import MINI
+
+    if where == MINI:
+        return "mini weights, trained on synthetic speech alone: no statement about human speech"
+    return f"{where} weights, untrained: it speaks noise" if where in RANDOM else None
+
+
+def weight_files(parts: Mapping[str, str | Path], where: str | None) -> dict[str, Path]:
+    """Files by the part they are: names in `registry.FILES` found on this machine, and a user's own.
+
+    Raises MissingPrerequisite naming the first that is not here, and its place.
+    """
+    from reference_models.hub import find, folder_of
+
+    found = {}
+    for part, file in parts.items():
+        with told():
+            found[part] = find(file, folder_of(where)) if isinstance(file, str) else file
+        if not found[part].is_file():
+            raise MissingPrerequisite(f"checkpoint not found: {found[part]}", fix="put it there, or correct the suite")
+    return found
+
+
+def content(weights: Path) -> JSON:
+    """sha256 of a weight file, and of what beside it says its sizes, if that is there."""
+    beside = [path for suffix in DESCRIBED if (path := weights.with_suffix(suffix)).is_file()]
+    return [_sha256(str(path), *_stamp(path)) for path in (weights, *beside)]
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: str, size: int, changed: int) -> str:
+    """Of gigabytes that several systems of one run share: read once a process."""
+    del size, changed  # part of the cache's key
+    return sha256_file(Path(path))
