@@ -6,6 +6,7 @@ names into `WORK/weights`, so that later stages, and the pipelines, open them as
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import time
@@ -21,7 +22,7 @@ from reference_models.checkpoints import open_source
 from reference_models.config import FEATURE_SAMPLE_RATE, Task
 from reference_models.errors import InputError
 from reference_models.hub import place
-from reference_models.mini import listen, watch
+from reference_models.mini import hear, listen, watch
 from reference_models.mini.corpus import Recordings
 from reference_models.mini.espeak import EspeakEngine
 from reference_models.mini.grammar import Split
@@ -45,6 +46,7 @@ from reference_models.training.tokenize import Content, tokenize
 
 UTTERANCES = 9000  # of the training split: 10.5 hours
 HELD = 60  # utterances of voices that are never trained on, to see how a stage went
+HELD_VOICES = 20  # of the recogniser's
 HELD_DATA = 250  # the same, of a data set
 
 
@@ -165,6 +167,32 @@ def visual(work: Work, name: str) -> dict[str, Any] | None:
     return facts
 
 
+def recogniser(work: Work, name: str) -> dict[str, Any] | None:
+    """What listens to what the others say; of its own split, of which some voices are held out."""
+    with recordings("recogniser") as made:
+        ours = len(made.voices) - HELD_VOICES
+        seen = itertools.islice((n for n in itertools.count() if n % len(made.voices) < ours), work.some(4000, 8))
+        held = itertools.islice((n for n in itertools.count() if n % len(made.voices) >= ours), work.some(HELD, 4))
+        clips = [(made.said(n)[0].at(FEATURE_SAMPLE_RATE).numpy(), made.text(n)) for n in held]
+        utterances, words = listen.recorded(made, seen), hear.lexicon(made.engine)
+    network = hear.new_network()
+    optim = OptimConfig(lr=2e-3, warmup=100, schedule="cosine", ema=0.99)
+    objective, batches = hear.HearObjective(network), hear.hearing(utterances, rows=24, seed=0)
+    trained = _train(name, objective, batches, 2000, optim, work)
+    if not trained.finished:
+        return None
+    hear.set_prior(network, utterances)
+    found = hear.tuned(network.eval(), words, clips)
+    facts = {"steps": trained.step, "seconds": round(trained.seconds), "data": "voices and sentences of its own split"}
+    facts |= {"prior": found.search.prior, "insertion": found.search.insertion}
+    facts["word_error_rate_held_voices"] = round(hear.rate(found, clips), 4)
+    for db in hear.TEST_DB:
+        disturbed = [(hear.noisy(samples, db, i), text) for i, (samples, text) in enumerate(clips)]
+        facts[f"word_error_rate_{db}_db"] = round(hear.rate(found, disturbed), 4)
+    hear.export(found, work.weights, facts)
+    return facts
+
+
 @dataclass(frozen=True)
 class Tokens:
     """A data set of the build, and a small one like it to validate with, of other voices and sentences.
@@ -263,6 +291,7 @@ STAGES: dict[str, Callable[[Work, str], dict[str, Any] | None]] = {
     "visual": visual,
     "l2s_data": Tokens(("semantic",), 4000, "l2s"),
     "l2s": Masked("mini-l2s", ("l2s_data",)),
+    "recogniser": recogniser,
     "omni": Masked("mini-omni", ("tts=tokens", "vc=vc_data", "tse=tse_data", "se=se_data")),
 }
 

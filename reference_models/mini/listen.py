@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from reference_models.config import FEATURE_SAMPLE_RATE, FeaturesConfig
 from reference_models.features import FeatureExtractor, SemanticFeatures, frames
 from reference_models.hub import place
-from reference_models.mini.acoustics import generator, scale_to_snr
+from reference_models.mini.acoustics import F64, generator, scale_to_snr
 from reference_models.mini.alignment import PHONES, frame_labels
 from reference_models.mini.corpus import Recordings
 from reference_models.registry import FILES
@@ -95,7 +95,12 @@ class Listening:
         """Filter banks (T, M) and labels (T,) of the n-th crop."""
         rng = generator(derive_seed("listen", self.seed, number))
         heard = self._crop(self.utterances[rng.randint(len(self.utterances))], rng)
-        samples = heard.samples.astype(np.float64)
+        samples = self._disturb(heard.samples.astype(np.float64), number, rng)
+        bank = self.extract(torch.from_numpy(samples.astype(np.float32)))[0][0]
+        return bank, torch.from_numpy(heard.labels)
+
+    def _disturb(self, samples: F64, number: int, rng: np.random.RandomState) -> F64:
+        """With noise, with another talker, or as it is."""
         kind = rng.uniform()
         if kind < NOISE_SHARE:
             added = self.noises(len(samples), f"crop {number}", rng)
@@ -103,8 +108,7 @@ class Listening:
         elif kind < NOISE_SHARE + TALKER_SHARE:
             other = self.utterances[rng.randint(len(self.utterances))].samples.astype(np.float64)
             samples = samples + scale_to_snr(samples, np.resize(other, len(samples)), rng.uniform(*TALKER_DB))
-        bank = self.extract(torch.from_numpy(samples.astype(np.float32)))[0][0]
-        return bank, torch.from_numpy(heard.labels)
+        return samples
 
     def _crop(self, heard: Heard, rng: np.random.RandomState) -> Heard:
         hop = FEATURE_SAMPLE_RATE // 50
