@@ -1,0 +1,160 @@
+"""What the mini family can do: over 100 utterances of unseen synthetic talkers a task, with intervals over talkers.
+
+    python benchmarks/mini_family.py [--checkpoint FOLDER] [--system A,B] [--out DIR]
+
+Runs `mini_family.yaml` (both parts) and prints each target beside what was measured. A comparison counts as won where
+the 95 % intervals do not overlap. `top-1`: of twelve talkers, whose recordings an output is nearest to (GE2E).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metis_bench.audio import load
+from metis_bench.config import load_config
+from metis_bench.engine.run import run
+from metis_bench.engine.store import Store
+from metis_bench.metrics.speakers import ge2e
+from metis_bench.suite.load import load_suite
+
+SUITE = Path(__file__).with_suffix(".yaml")
+WER = "wer.mini"
+RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A measured mean with its interval, of n items of N."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    N: int
+
+    def __str__(self) -> str:
+        return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}] {self.n}/{self.N}"
+
+
+class Results:
+    """Cells of a run by (system, set, column)."""
+
+    def __init__(self, results: dict[str, Any]) -> None:
+        self.cells = {(c["system"], c["set"], c["column"]): c for c in results["cells"] if c.get("value") is not None}
+
+    def __call__(self, system: str, test_set: str, column: str) -> Cell | None:
+        """None: not run, or no score."""
+        found = self.cells.get((system, test_set, column))
+        return None if found is None else Cell(found["value"], *found["ci"], found["n"], found["N"])
+
+
+def told(name: str, target: str, met: bool | None, *cells: Cell | None) -> None:
+    """One line: met, missed, or not measured."""
+    state = "not run" if met is None or None in cells else "met   " if met else "MISSED"
+    print(f"{state}  {name:34} {target:38} {'   '.join(map(str, cells))}")
+
+
+def most(name: str, cell: Cell | None, limit: float, unit: str = "% WER") -> None:
+    """A mean that may be so high."""
+    told(name, f"<= {limit:.1f} {unit}", None if cell is None else cell.value <= limit, cell)
+
+
+def lower(name: str, ours: Cell | None, other: Cell | None, what: str) -> None:
+    """Clearly below another."""
+    told(name, f"{what}: below, intervals apart", ours and other and ours.high < other.low, ours, other)
+
+
+def higher(name: str, ours: Cell | None, other: Cell | None, what: str) -> None:
+    """Clearly above another."""
+    told(name, f"{what}: above, intervals apart", ours and other and ours.low > other.high, ours, other)
+
+
+def top_one(folder: Path, store: Store, test_set: str, system: str) -> Cell | None:
+    """Share of outputs nearest to their own talker, of the twelve: mean embedding of the prompts of other items."""
+    lines = [json.loads(line) for line in (folder / "generations.jsonl").read_text().splitlines()]
+    items = {}
+    for line in (folder / "plan.jsonl").read_text().splitlines():
+        entry = json.loads(line)
+        if entry.get("set") == test_set and "audio" in entry:
+            items[entry["id"]] = entry
+    outputs = {
+        line["item"]: line["audio"]["sha256"]
+        for line in lines
+        if line["system"] == system and line["set"] == test_set and line.get("audio")
+    }
+    if not outputs:
+        return None
+    voices = {i: ge2e.embed(load(Path(e["audio"]["prompt"]["path"]), ge2e.RATE).samples) for i, e in items.items()}
+    talkers = sorted({e["cluster"] for e in items.values()})
+    right: dict[str, list[bool]] = {talker: [] for talker in talkers}
+    for item, sha256 in sorted(outputs.items()):
+        made = ge2e.embed(load(store.audio_path(sha256), ge2e.RATE).samples)
+        known = [np.mean([v for i, v in voices.items() if i != item and items[i]["cluster"] == t], 0) for t in talkers]
+        nearest = talkers[int(np.argmax([made @ k / np.linalg.norm(k) for k in known]))]
+        right[items[item]["cluster"]].append(nearest == items[item]["cluster"])
+    means = np.array([100 * np.mean(r) for r in right.values() if r])
+    drawn = np.random.default_rng(0).choice(means, (RESAMPLES, len(means))).mean(1)
+    n = sum(map(len, right.values()))
+    return Cell(float(means.mean()), *np.quantile(drawn, (0.025, 0.975)), n, len(items))
+
+
+def report(got: Results, mos: Results, folder: Path, store: Store) -> None:
+    """Every target of the mini family."""
+    for test_set in ("mini-tts", "mini-vc", "mini-tse", "mini-l2s"):
+        truth = got("ground-truth", test_set, WER)
+        if truth is not None:
+            most(f"codec resynthesis, {test_set}", got("metis-mini-codec", test_set, WER), truth.value + 5)
+    most("TTS", got("metis-mini-tts", "mini-tts", WER), 20)
+    identified = top_one(folder, store, "mini-tts", "metis-mini-tts")
+    told("TTS, talker identified", ">= 60 % top-1 of 12", identified and identified.value >= 60, identified)
+    most("VC", got("metis-mini-vc", "mini-vc", WER), 15)
+    vc = [got("metis-mini-vc", "mini-vc", c) for c in ("sim.ge2e", "sim.ge2e.source")]
+    higher("VC, nearer the prompt's talker", vc[0], vc[1], "SIM to prompt, to source")
+    for system in ("metis-mini-se", "metis-mini-omni"):
+        for subset in ("no_reverb", "with_reverb"):
+            place = f"mini-se/{subset}"
+            lower(f"{system} {subset}", got(system, place, WER), got("source-copy", place, WER), "WER")
+            ovrl = [mos(s, place, "dnsmos.ovrl") for s in (system, "source-copy")]
+            higher(f"{system} {subset}", ovrl[0], ovrl[1], "OVRL")
+    for system in ("metis-mini-tse", "metis-mini-omni", "metis-mini-omni-text"):
+        lower(system, got(system, "mini-tse", WER), got("source-copy", "mini-tse", WER), "WER")
+        alike = [got(s, "mini-tse", "sim.ge2e.ref") for s in (system, "source-copy")]
+        higher(system, alike[0], alike[1], "SIM to target talker")
+    most("L2S", got("metis-mini-l2s", "mini-l2s", WER), 50)
+    print("\nall WER: mini / pocketsphinx")
+    for system, test_set in sorted({(s, t) for s, t, column in got.cells if column == WER}):
+        print(f"{test_set:22} {system:24} {got(system, test_set, WER)}   {got(system, test_set, 'wer.pocketsphinx')}")
+
+
+def main() -> None:
+    """Run both parts, and tell."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", help="a folder of weights instead of the shipped ones")
+    parser.add_argument("--system", help="only these")
+    parser.add_argument("--items", type=int, help="of each set, instead of all")
+    parser.add_argument("--out", type=Path, default=Path("runs"))
+    given = parser.parse_args()
+    config = load_config(None)
+    results, folders = [], []
+    for profile in (None, "mos"):
+        suite = load_suite(SUITE, profile, limit=given.items)
+        names = [s.name for s in suite.systems if not given.system or s.name in given.system.split(",")]
+        changes = [
+            f"systems.{s}.checkpoint={given.checkpoint}" for s in names if s.startswith("metis") and given.checkpoint
+        ]
+        suite = load_suite(SUITE, profile, overrides=changes, only_systems=names, limit=given.items)
+        ended = run(suite, config, out=given.out / f"mini-family-{profile or 'all'}")
+        results.append(Results(ended.results))
+        folders.append(ended.folder)
+    report(results[0], results[1], folders[0], Store(config.store))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
