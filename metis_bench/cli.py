@@ -243,6 +243,44 @@ def report(run_name: str, config: str | None, as_json: bool) -> int:
     return 0
 
 
+@cli.command()
+@click.argument("run_name", metavar="RUN")
+@click.option(
+    "--training",
+    metavar="DIR",
+    type=click.Path(path_type=Path, exists=True),
+    help="Runs of `metis-train ablate`: adds losses.",
+)
+@click.option(
+    "--against", metavar="ARM,ARM", multiple=True, callback=_names, help="Compare with these (default: the first)."
+)
+@click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Write NAME.md and NAME.json there.")
+@_config
+@_json
+@_debug
+def ablation(
+    run_name: str, training: Path | None, against: tuple[str, ...], out: Path | None, config: str | None, as_json: bool
+) -> int:
+    """What each factor of a run's grids does, over trainings and over items, and whether that is more than noise.
+
+    \b
+    Example:
+      metis-bench ablation latest --training ablation-runs
+    """
+    from metis_bench.config import load_config
+    from metis_bench.engine.inspect import find_run
+    from metis_bench.files import write_atomic
+    from metis_bench.report.ablation import ablation as compare
+    from metis_bench.report.ablation import to_json, to_markdown
+
+    found = compare(find_run(run_name, load_config(config)), training, against)
+    if out is not None:
+        for suffix, text in ((".md", to_markdown(found)), (".json", to_json(found))):
+            write_atomic(out / f"{found.name}{suffix}", text.encode())
+    click.echo(to_json(found) if as_json else to_markdown(found), nl=False)
+    return 0
+
+
 @cli.command("ls")
 @click.argument("what", type=click.Choice(["suites", "systems", "metrics", "corpora", "runs"]), default="suites")
 @_config

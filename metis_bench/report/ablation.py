@@ -1,0 +1,272 @@
+"""What a factor does, when systems were trained several times: a table of a run whose suite has grids of systems.
+
+Systems that differ in the factor `seed` alone are one arm, trained anew with each seed. Two arms are compared twice:
+over trainings (paired by seed, t interval: is the effect larger than what another seed does?) and over talkers
+(cluster bootstrap of the same items: does it hold for other items?). An effect is called clear only if both intervals
+leave out zero; everything else is called within noise.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metis_bench import stats
+from metis_bench.errors import UsageError, nearest
+from metis_bench.report.data import RunData, Stats, load_run
+
+SEED = "seed"  # the factor that repeats a training
+LOSS = re.compile(r"validation_(?:(\w+)_)?loss")
+METRICS = "metrics.jsonl"  # of a training run
+ONCE = "-"  # seed of an arm that has none
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Difference to the reference arm. trainings, items: its interval over seeds of training, and over talkers."""
+
+    value: float
+    trainings: tuple[float, float] | None
+    items: tuple[float, float] | None
+    clear: bool
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One number of one arm: its mean over `n` trainings and their standard deviation.
+
+    scored, planned: outputs of all trainings; None for a loss. value: None where nothing was scored
+    """
+
+    arm: str
+    where: str  # a test set, or the data a loss is of
+    column: str
+    direction: str
+    value: float | None
+    deviation: float | None
+    n: int
+    scored: int | None
+    planned: int | None
+    effect: Effect | None
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """All arms of a run. reference: the arm that others are compared with, by test set or data."""
+
+    name: str
+    title: str
+    reference: Mapping[str, str]
+    arms: tuple[Arm, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def arms_of(grids: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, int | str]]:
+    """arm -> seed of training -> system, of the grids in a run's resolved suite. An arm without seeds has ONCE."""
+    arms: dict[str, dict[str, int | str]] = defaultdict(dict)
+    for system, point in grids.items():
+        factors = dict(point["factors"])
+        seed = str(factors.pop(SEED, ONCE))
+        name = str(point["grid"])
+        for key, value in factors.items():
+            name = name.replace(f"{{{key}}}", str(value))
+        arms[re.sub(r"[.\-_]?\{seed\}", "", name)][seed] = system
+    return dict(arms)
+
+
+def ablation(run: Path, training: Path | None = None, reference: Sequence[str] = ()) -> Ablation:
+    """The ablation of a finished run.
+
+    training: where `metis-train ablate` put the runs, of the systems' names: adds validation losses; reference: names
+    of arms to compare with, else the first of each test set
+
+    Raises UsageError for a run without grids and for unknown arms.
+    """
+    data = load_run(run)
+    grids = data.run.resolved.get("grids") or {}
+    arms = arms_of(grids)
+    if not arms:
+        raise UsageError(f"{run} has no grid of systems, so there is nothing to compare", fix="see docs/suites.md")
+    for name in reference:
+        if name not in arms:
+            raise UsageError(f"the run has no arm '{name}'{nearest(name, arms)}")
+    losses = {} if training is None else _losses(arms, training)
+    tables = {**_scores(data, arms), **losses}
+    found: list[Arm] = []
+    chosen: dict[str, str] = {}
+    directions = {c.id: c.direction for c in data.results.columns}
+    for key, table in tables.items():
+        known = chosen.setdefault(key[0], next((name for name in reference if name in table), next(iter(table))))
+        for name in table:
+            systems = set(arms[name].values())
+            planned = None if key in losses else sum(r.set == key[0] and r.system in systems for r in data.rows)
+            settings = data.results.stats
+            found.append(_arm(name, key, directions.get(key[1], "lower"), table, known, planned, settings))
+    facts = {
+        "suite": data.run.resolved.get("name"),
+        "provenance": data.run.provenance,
+        "stats": asdict(data.results.stats),
+    }
+    return Ablation(data.results.suite.name, data.results.suite.title or run.name, chosen, tuple(found), facts)
+
+
+Values = dict[str, dict[tuple[str, str], float]]  # seed of training -> (cluster, item) -> value
+
+
+def _scores(data: RunData, arms: Mapping[str, Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, Values]]:
+    """(test set, column) -> arm -> values, seeds of generation averaged."""
+    place = {system: (arm, seed) for arm, seeds in arms.items() for seed, system in seeds.items()}
+    raw: dict[tuple[str, str], dict[str, dict[str, dict[tuple[str, str], list[float]]]]] = {}
+    for (test_set, item, system, _), scores in data.scores.items():
+        if system not in place:
+            continue
+        arm, seed = place[system]
+        cluster = data.items[test_set, item].cluster or item
+        for column, score in scores.items():
+            table = raw.setdefault((test_set, column), {}).setdefault(arm, {}).setdefault(seed, {})
+            if score.value is not None:
+                table.setdefault((cluster, item), []).append(score.value)
+    means = {c.id for c in data.results.columns if c.aggregate == "mean"}
+    return {key: _averaged(table) for key, table in sorted(raw.items()) if key[1] in means}
+
+
+def _averaged(table: Mapping[str, Mapping[str, Mapping[tuple[str, str], Sequence[float]]]]) -> dict[str, Values]:
+    """Each list of values by its mean."""
+    return {
+        arm: {seed: {item: float(np.mean(v)) for item, v in items.items()} for seed, items in seeds.items()}
+        for arm, seeds in table.items()
+    }
+
+
+def _losses(arms: Mapping[str, Mapping[str, Any]], training: Path) -> dict[tuple[str, str], dict[str, Values]]:
+    """(data, "validation loss") -> arm -> the last one of each training."""
+    found: dict[tuple[str, str], dict[str, Values]] = {}
+    for arm, seeds in arms.items():
+        for seed, system in seeds.items():
+            path = training / str(system) / METRICS
+            if not path.is_file():
+                continue
+            last: dict[str, float] = {}
+            for line in path.read_text(encoding="utf-8").splitlines():
+                last |= {k: v for k, v in json.loads(line).items() if LOSS.fullmatch(k)}
+            for key, value in last.items():
+                match = LOSS.fullmatch(key)
+                name = (match and match[1]) or arm.partition("-")[0]
+                found.setdefault((f"{name} data", "validation loss"), {}).setdefault(arm, {})[seed] = {("", ""): value}
+    return found
+
+
+def _arm(
+    name: str,
+    key: tuple[str, str],
+    direction: str,
+    tables: Mapping[str, Values],
+    reference: str,
+    planned: int | None,
+    settings: Stats,
+) -> Arm:
+    values = tables[name]
+    means = [float(np.mean(list(items.values()))) for items in values.values() if items]
+    return Arm(
+        arm=name,
+        where=key[0],
+        column=key[1],
+        direction=direction,
+        value=float(np.mean(means)) if means else None,
+        deviation=float(np.std(means, ddof=1)) if len(means) > 1 else None,
+        n=len(means),
+        scored=None if planned is None else sum(map(len, values.values())),
+        planned=planned,
+        effect=None if name == reference else _effect(values, tables[reference], planned is not None, settings),
+    )
+
+
+def _effect(values: Values, other: Values, scored: bool, settings: Stats) -> Effect | None:
+    """Over what both arms have: the same seeds of training, the same items. scored: items have talkers."""
+    pairs = {s: [k for k in values[s] if k in other[s]] for s in values if s in other}
+    differences = {s: [values[s][k] - other[s][k] for k in keys] for s, keys in pairs.items() if keys}
+    if not differences:
+        return None
+    trainings = _over_trainings([float(np.mean(d)) for d in differences.values()], settings.level)
+    items = _over_items(pairs, differences, settings) if scored else None
+    retrained = ONCE not in differences
+    clear = all(i is not None and _apart(i) for i in ([trainings] if retrained else []) + ([items] if scored else []))
+    value = float(np.mean([np.mean(d) for d in differences.values()]))
+    return Effect(value, trainings, items, clear)
+
+
+def _over_trainings(differences: Sequence[float], level: float) -> tuple[float, float] | None:
+    """Student's interval of the mean difference; None for one training."""
+    from scipy.stats import t
+
+    n = len(differences)
+    if n < 2:
+        return None
+    half = float(t.ppf((1 + level) / 2, n - 1)) * float(np.std(differences, ddof=1)) / float(np.sqrt(n))
+    mean = float(np.mean(differences))
+    return mean - half, mean + half
+
+
+def _over_items(
+    pairs: Mapping[str, Sequence[tuple[str, str]]], differences: Mapping[str, Sequence[float]], settings: Stats
+) -> tuple[float, float] | None:
+    """Bootstrap over clusters of the difference, all trainings of an item with it."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for seed, values in differences.items():
+        for (cluster, _), value in zip(pairs[seed], values, strict=True):
+            found[cluster].append(value)
+    weights = stats.draws(len(found), settings.resamples, settings.seed, "ablation")
+    totals, counts = [sum(v) for v in found.values()], [float(len(v)) for v in found.values()]
+    return stats.interval(totals, counts, weights, settings.level)
+
+
+def _apart(interval: tuple[float, float]) -> bool:
+    return interval[0] > 0 or interval[1] < 0
+
+
+def to_json(found: Ablation) -> str:
+    """All of it, stable."""
+    return json.dumps(asdict(found), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def to_markdown(found: Ablation) -> str:
+    """A table for each test set and column; the reference arm first, effects in words."""
+    lines = [f"# {found.title}", ""]
+    tables: dict[tuple[str, str], list[Arm]] = defaultdict(list)
+    for arm in found.arms:
+        tables[arm.where, arm.column].append(arm)
+    for (where, column), arms in tables.items():
+        better = "lower" if arms[0].direction == "lower" else "higher"
+        lines += [f"## {where}: {column} ({better} is better)", ""]
+        lines += ["| arm | mean ± sd of trainings | scored | difference | over trainings | over talkers | verdict |"]
+        lines += ["|---|---|---|---|---|---|---|"]
+        known = found.reference[where]
+        lines += [_row(arm, known) for arm in sorted(arms, key=lambda a: a.arm != known)]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _row(arm: Arm, reference: str) -> str:
+    value = "no score" if arm.value is None else f"{arm.value:.4g}"
+    value += "" if arm.deviation is None else f" ± {arm.deviation:.2g} ({arm.n})"
+    scored = "" if arm.planned is None else f"{arm.scored}/{arm.planned}"
+    e = arm.effect
+    if e is None:
+        word = "reference" if arm.arm == reference else "not comparable"
+        return f"| {arm.arm} | {value} | {scored} | | | | {word} |"
+    better = (e.value < 0) == (arm.direction == "lower")
+    verdict = ("better" if better else "worse") if e.clear else "within noise"
+    return (
+        f"| {arm.arm} | {value} | {scored} | {e.value:+.3g} | {_shown(e.trainings)} | {_shown(e.items)} | {verdict} |"
+    )
+
+
+def _shown(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f"{interval[0]:+.3g} … {interval[1]:+.3g}"

@@ -1,0 +1,124 @@
+"""What a factor does: arms, intervals over trainings and over talkers, and the word for an effect."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from metis_bench.errors import UsageError
+from metis_bench.report.ablation import Values, _arm, ablation, arms_of, to_json, to_markdown
+from metis_bench.report.data import Stats
+from tests.e2e.conftest import TOYS, Command, metis_bench  # noqa: F401 - a fixture
+
+SETTINGS = Stats(2000, 0.95, 0)
+
+
+def arm(effects: list[float], noise: float = 0.0, *, missing: int = 0) -> Values:
+    """12 talkers with 3 items each; a training adds its effect, a talker its own."""
+    return {
+        str(seed): {
+            (f"talker{c}", f"item{c}-{i}"): 50 + effect + noise * (-1) ** c * (c % 5)
+            for c in range(12)
+            for i in range(3)
+            if 3 * c + i >= missing
+        }
+        for seed, effect in enumerate(effects)
+    }
+
+
+def verdict(other: Values, reference: Values | None = None) -> tuple[float, bool]:
+    tables = {"other": other, "reference": reference or arm([0.0, 0.5, -0.5])}
+    found = _arm("other", ("set", "wer"), "lower", tables, "reference", 108, SETTINGS)
+    assert found.effect is not None
+    return round(found.effect.value, 6), found.effect.clear
+
+
+def test_an_effect_must_beat_other_seeds_and_other_talkers() -> None:
+    assert verdict(arm([-5.0, -4.6, -5.4])) == (-5.0, True)
+    assert verdict(arm([-9.0, 3.0, -9.0])) == (-5.0, False), "another seed of training does as much"
+    assert verdict(arm([0.0, 0.5, -0.5])) == (0.0, False)
+    spread = arm([-0.5, 0.0, -1.0], noise=8.0)
+    value, clear = verdict(spread)
+    assert value < 0 and not clear, "some talkers gain what others lose"
+    assert verdict({"0": arm([-5.0])["0"]})[1] is False, "one training says nothing about trainings"
+
+
+def test_only_what_both_have_is_compared_and_the_rest_is_told() -> None:
+    tables = {"few": arm([-5.0, -5.0, -5.0], missing=6), "reference": arm([0.0, 0.0, 0.0])}
+    found = _arm("few", ("set", "wer"), "lower", tables, "reference", 108, SETTINGS)
+    assert (found.scored, found.planned) == (90, 108)
+    assert found.effect is not None and found.effect.value == -5.0
+    nothing = _arm(
+        "none", ("set", "wer"), "lower", {"none": {"0": {}}, "reference": arm([0.0])}, "reference", 36, SETTINGS
+    )
+    assert (nothing.value, nothing.scored, nothing.effect) == (None, 0, None)
+
+
+def test_arms_of_grids() -> None:
+    def point(grid: str, **factors: object) -> dict[str, object]:
+        return {"grid": grid, "factors": factors}
+
+    grids = {
+        "lora-4.0": point("lora-{rank}.{seed}", rank=4, seed=0),
+        "lora-4.1": point("lora-{rank}.{seed}", rank=4, seed=1),
+        "full.0": point("full.{seed}", seed=0),
+        "steps-8": point("steps-{steps}", steps=8),
+    }
+    assert arms_of(grids) == {
+        "lora-4": {"0": "lora-4.0", "1": "lora-4.1"},
+        "full": {"0": "full.0"},
+        "steps-8": {"-": "steps-8"},
+    }
+
+
+SUITE = """\
+name: toys
+task: se
+corpora: {toy: {corpus: toy, count: 4}}
+systems:
+  - noisy
+  - at-{level}.{seed}: {system: toy-noise, level: "{level}", grid: {level: [0.1, 0.5], seed: [0, 1, 2]}}
+  - lonely-{level}: {system: toy-noise, level: "{level}", grid: {level: [0.5]}}
+metrics: [toy-level]
+"""
+
+
+def test_from_a_run_to_its_table(metis_bench: Command, tmp_path: Path) -> None:  # noqa: F811
+    (tmp_path / "metis-bench.yaml").write_text(f"plugins: ['{TOYS}']\n")
+    (tmp_path / "toys.yaml").write_text(SUITE)
+    assert metis_bench("run", "toys.yaml", "--out", "run").code == 0
+    for seed, loss in enumerate((2.0, 2.1, 1.9)):
+        for level, gain in ((0.1, 0.0), (0.5, 1.0)):
+            path = tmp_path / "training" / f"at-{level}.{seed}" / "metrics.jsonl"
+            path.parent.mkdir(parents=True)
+            lines = [
+                {"step": 1, "validation_loss": 9.0},
+                {"step": 2, "validation_loss": loss - gain},
+                {"step": 2, "loss": 0},
+            ]
+            path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = metis_bench("ablation", "run", "--training", "training", "--out", "out")
+    assert done.code == 0, done.err
+    assert "## toy: toy-level" in done.out and "| at-0.1 | " in done.out and "| reference |" in done.out
+    row = next(line for line in done.out.splitlines() if line.startswith("| at-0.5") and "1 ±" in line)
+    assert "| -1 |" in row and "better" in row, "of the losses, the last ones"
+    assert (tmp_path / "out" / "toys.md").read_text() == done.out
+    stored = json.loads((tmp_path / "out" / "toys.json").read_text())
+    assert stored["reference"]["toy"] == "at-0.1" and stored["facts"]["provenance"]
+    other = metis_bench("ablation", "run", "--against", "at-0.5", "--json")
+    assert json.loads(other.out)["reference"]["toy"] == "at-0.5"
+    wrong = metis_bench("ablation", "run", "--against", "at-0.4")
+    assert wrong.code == 2 and "did you mean 'at-0.5'" in wrong.err
+    found = ablation(tmp_path / "run")
+    assert to_json(found) == to_json(ablation(tmp_path / "run")) and "at-0.5" in to_markdown(found)
+
+
+def test_a_run_without_grids(metis_bench: Command, tmp_path: Path) -> None:  # noqa: F811
+    (tmp_path / "metis-bench.yaml").write_text(f"plugins: ['{TOYS}']\n")
+    plain = SUITE.replace("  - at-", "  # - at-").replace("  - lonely", "  # - lonely")
+    (tmp_path / "toys.yaml").write_text(plain)
+    assert metis_bench("run", "toys.yaml", "--out", "run").code == 0
+    with pytest.raises(UsageError, match="no grid of systems"):
+        ablation(tmp_path / "run")
