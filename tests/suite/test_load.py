@@ -9,6 +9,9 @@ import pytest
 from metis_bench.config import load_plugins
 from metis_bench.errors import SuiteError
 from metis_bench.suite.load import load_suite, shipped_suites
+from reference_models.registry import FILES
+from reference_models.training.ablate import AblationRun, runs_of
+from reference_models.training.models import file_name
 
 TOYS = str(Path(__file__).parent.parent / "toys.py")
 
@@ -174,8 +177,36 @@ def test_shipped_suites_resolve_in_every_profile() -> None:
     names = [p.stem for p in shipped_suites()]
     assert {"tts", "vc", "tse", "se", "l2s", "omni"} <= set(names)
     for path in shipped_suites():
-        assert load_suite(path).profile == ("mini" if path.parent.name == "suites" else load_suite(path).profile)
-        assert load_suite(f"suites/{path.name}", "paper").name == path.stem
+        if path.parent.name == "suites":
+            assert load_suite(path).profile == "mini"
+            assert load_suite(f"suites/{path.name}", "paper").name == path.stem
+        else:
+            assert load_suite(f"suites/{path.parent.name}/{path.name}").name == f"ablation-{path.stem}"
+
+
+def test_ablations_train_what_they_evaluate() -> None:
+    """Every weight file that a suite names is one that its own training writes; equal names are equal runs."""
+    known: dict[str, AblationRun] = {}
+    trained = 0
+    for path in shipped_suites():
+        named = [
+            str(value)
+            for system in load_suite(path).systems
+            for key, value in system.params.model_dump().items()
+            if key in ("stage1", "adapter", "lora") and value is not None
+        ]
+        runs = runs_of(path) if named else {}
+        for name, run in runs.items():
+            assert known.setdefault(name, run) == run
+        for file in named:
+            folder, name, weights, rest = file.split("/", 3)
+            recipe = runs[name].load()
+            stem = f"metis_{recipe.model}/metis_{recipe.model}_lora_{recipe.lora.rank if recipe.lora else 0}"
+            whole = FILES[file_name(recipe)].file
+            written = {f"{stem}.safetensors", f"{stem}_adapter.safetensors"} if recipe.lora else {whole}
+            assert (folder, weights) == ("ablation-runs", "weights") and rest in written, file
+            trained += 1
+    assert trained > 60
 
 
 def test_an_omni_suite_takes_what_does_any_task(tmp_path: Path) -> None:
