@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal, TypeAlias, get_args
@@ -57,14 +57,24 @@ class Subset:
     official_count: int | None = None
 
 
+def _found(item: Item) -> None:
+    """For a corpus whose files are all there."""
+    del item
+
+
 @dataclass(frozen=True)
 class LoadedCorpus:
-    """Items in a stable order. `warnings` are shown beside every table made from it."""
+    """Items in a stable order. `warnings` are shown beside every table made from it.
+
+    make: writes the files of an item that are made and not found (mixtures, cuts), where they are not there yet; called
+    for the items of a plan alone. It raises AudioError where it cannot: a failed row.
+    """
 
     items: tuple[Item, ...]
     subsets: Mapping[str, Subset]
     licence: str
     warnings: tuple[str, ...] = ()
+    make: Callable[[Item], None] = _found
 
 
 class Params(BaseModel):

@@ -16,6 +16,7 @@ from metis_bench.engine.store import Store
 from metis_bench.errors import AudioError, UsageError, nearest
 from metis_bench.hashing import canonical_json
 from metis_bench.metrics.base import metrics
+from metis_bench.resources import data_dir
 from metis_bench.suite.load import load_document, shipped_suites, system_names
 from metis_bench.suite.plan import FileRef, PlannedItem, test_sets
 from metis_bench.suite.schema import Suite
@@ -151,7 +152,8 @@ def _doc(cls: type) -> str:
 def _suite_row(path: Path) -> dict[str, Any]:
     data = load_document(path).data
     profiles = " ".join(data.get("profiles") or {})
-    return {"suite": f"suites/{path.name}", "task": data.get("task"), "profiles": profiles, "title": data.get("title")}
+    name = path.relative_to(data_dir("suites")).as_posix()
+    return {"suite": f"suites/{name}", "task": data.get("task"), "profiles": profiles, "title": data.get("title")}
 
 
 def _run_row(folder: Path) -> dict[str, Any]:

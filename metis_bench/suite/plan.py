@@ -214,7 +214,7 @@ def test_sets(
         name = f"{key}/{subset}" if subset else key
         if len({i.id for i in items}) != len(items):
             raise CorpusError(f"'{name}' has the same item id twice")
-        planned = tuple(_planned(name, i, seen) for i in _counted(items[:limit], progress))
+        planned = tuple(_planned(name, i, seen, corpus.make) for i in _counted(items[:limit], progress))
         out.append(
             TestSet(
                 id=name,
@@ -248,13 +248,23 @@ def _identity(planned: PlannedItem) -> JSON:
     return [i.id, i.task, i.language, i.text, i.prompt_text, i.cluster, planned.content(planned.files)]
 
 
-def _planned(set_id: str, item: Item, seen: dict[tuple[Path, bool], FileRef]) -> PlannedItem:
+def _planned(
+    set_id: str, item: Item, seen: dict[tuple[Path, bool], FileRef], make: Callable[[Item], None]
+) -> PlannedItem:
     refs: dict[str, FileRef] = {}
+    unmade: str | None = None
+    try:
+        make(item)
+    except AudioError as error:
+        unmade = error.message if error.where is None else f"{error.message} ({error.where})"
     for name in FILE_FIELDS:
         path = getattr(item, name)
         if path is not None:
             path = path.absolute()  # a report may be written again from another folder
             key = (path, name in AUDIO_FIELDS)
+            if unmade is not None and not path.exists():
+                refs[name] = FileRef(path, error=unmade)
+                continue
             if key not in seen:
                 seen[key] = inspect(path) if name in AUDIO_FIELDS else hash_only(path)
             refs[name] = seen[key]

@@ -36,6 +36,8 @@ TEST_DB = (20, 10, 5, 0)
 class Hearing(Listening):
     """As `Listening`, disturbed otherwise."""
 
+    purpose = "hear"
+
     def _disturb(self, samples: F64, number: int, rng: np.random.RandomState) -> F64:
         if rng.uniform() < BLURRED:
             samples = blurred(samples, rng.uniform(0, BLUR), rng)

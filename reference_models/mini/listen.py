@@ -73,6 +73,8 @@ def recorded(recordings: Recordings, numbers: Iterable[int]) -> list[Heard]:
 class Listening:
     """Batches of crops of utterances, disturbed or not: a function of the step (`batches.Batches`)."""
 
+    purpose = "listen"  # of what is drawn: another purpose draws other crops and other noise
+
     def __init__(self, utterances: Sequence[Heard], rows: int, seed: int, config: FeaturesConfig) -> None:
         self.utterances, self.rows, self.seed = utterances, rows, seed
         self.extract = FeatureExtractor(config)
@@ -93,7 +95,7 @@ class Listening:
 
     def _row(self, number: int) -> tuple[Tensor, Tensor]:
         """Filter banks (T, M) and labels (T,) of the n-th crop."""
-        rng = generator(derive_seed("listen", self.seed, number))
+        rng = generator(derive_seed(self.purpose, self.seed, number))
         heard = self._crop(self.utterances[rng.randint(len(self.utterances))], rng)
         samples = self._disturb(heard.samples.astype(np.float64), number, rng)
         bank = self.extract(torch.from_numpy(samples.astype(np.float32)))[0][0]
