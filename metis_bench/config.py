@@ -87,7 +87,7 @@ class Config:
         )
 
     def named_root(self, name: str) -> Path | None:
-        """Where the user's own data of this name lies here: by name, else its folder under corpora.root, if any."""
+        """Where data of this name lies here: by name, else its folder under corpora.root, if any."""
         if name in self.corpora:
             return self.corpora[name]
         common = self.corpora.get("root")

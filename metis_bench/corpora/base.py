@@ -83,6 +83,10 @@ class Params(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _none(_name: str) -> None:
+    """No other corpus is known."""
+
+
 class Corpus(ABC):
     """A way to read one corpus. Register with `@corpora.register("name")`."""
 
@@ -91,12 +95,23 @@ class Corpus(ABC):
     how_to_get: ClassVar[str] = ""  # what to get, under which licence, from whom: shown when the root is missing
     named_by_suite: ClassVar[bool] = False  # its root is found by the suite's name for it, not by the reader's
 
-    def __init__(self, params: Params, root: Path | None, cache: Path, name: str = "") -> None:
-        """`root`: where the corpus lies here, if known; `cache`: where it may write; `name`: the suite's for it."""
+    def __init__(
+        self,
+        params: Params,
+        root: Path | None,
+        cache: Path,
+        name: str = "",
+        others: Callable[[str], Path | None] = _none,
+    ) -> None:
+        """`root`: where the corpus lies here, if known; `cache`: where it may write; `name`: the suite's for it.
+
+        others: where another corpus lies here, by its name, if known
+        """
         self.params = params
         self.root = root
         self.cache = cache
         self.name = name
+        self.others = others
 
     @abstractmethod
     def load(self) -> LoadedCorpus:

@@ -70,7 +70,7 @@ def load_corpus(spec: CorpusSpec, config: Config) -> LoadedCorpus:
     else:
         root = config.corpus_root(spec.type, cls.default_folder, cls.how_to_get)
     try:
-        return cls(spec.params, root, config.cache / spec.type, spec.key).load()
+        return cls(spec.params, root, config.cache / spec.type, spec.key, config.named_root).load()
     except OSError as error:
         raise CorpusError(
             f"the corpus '{spec.key}' cannot be read or made: {error.strerror}", where=error.filename

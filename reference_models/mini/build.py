@@ -172,9 +172,9 @@ def recogniser(work: Work, name: str) -> dict[str, Any] | None:
     with recordings("recogniser") as made:
         ours = len(made.voices) - HELD_VOICES
         seen = itertools.islice((n for n in itertools.count() if n % len(made.voices) < ours), work.some(4000, 8))
-        held = itertools.islice((n for n in itertools.count() if n % len(made.voices) >= ours), work.some(HELD, 4))
+        held = itertools.islice((n for n in itertools.count() if n % len(made.voices) >= ours), 2 * work.some(HELD, 4))
         clips = [(made.said(n)[0].at(FEATURE_SAMPLE_RATE).numpy(), made.text(n)) for n in held]
-        utterances, words = listen.recorded(made, seen), hear.lexicon(made.engine)
+        utterances, words = listen.recorded(made, seen), hear.lexicon(made, work.some(1500, 8))
     network = hear.new_network()
     optim = OptimConfig(lr=2e-3, warmup=100, schedule="cosine", ema=0.99)
     objective, batches = hear.HearObjective(network), hear.hearing(utterances, rows=24, seed=0)
@@ -182,7 +182,8 @@ def recogniser(work: Work, name: str) -> dict[str, Any] | None:
     if not trained.finished:
         return None
     hear.set_prior(network, utterances)
-    found = hear.tuned(network.eval(), words, clips)
+    found = hear.tuned(network.eval(), words, clips[::2])
+    clips = clips[1::2]  # of the other half of the held voices
     facts = {"steps": trained.step, "seconds": round(trained.seconds), "data": "voices and sentences of its own split"}
     facts |= {"prior": found.search.prior, "insertion": found.search.insertion}
     facts["word_error_rate_held_voices"] = round(hear.rate(found, clips), 4)

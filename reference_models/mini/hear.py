@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -14,12 +13,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from reference_models.config import FEATURE_SAMPLE_RATE
+from reference_models.errors import InputError
 from reference_models.mini.acoustics import F64, generator, scale_to_snr
 from reference_models.mini.alignment import PAUSE, PHONES
+from reference_models.mini.corpus import Recordings
 from reference_models.mini.espeak import EspeakEngine, Voice
 from reference_models.mini.grammar import SLOTS
 from reference_models.mini.listen import Heard, HeardBatch, Listening
-from reference_models.mini.recognise import FILE, MiniRecogniser, PhoneNetwork, Search, word_errors
+from reference_models.mini.recognise import FILE, MiniRecogniser, PhoneNetwork, Search, edits, word_errors
 from reference_models.seeds import derive_seed
 from reference_models.sizes import MINI_FEATURES
 from reference_models.training.models import write_weights
@@ -29,8 +30,13 @@ NOISY, NOISE_DB = 0.5, (3.0, 35.0)  # share of rows; speech over noise
 DULL, CUTOFF_HZ = 0.3, (2000.0, 7000.0)  # share of rows without what lies above
 BLURRED, BLUR = 0.4, 1.2  # share of rows with a disturbed phase, as vocoders have; up to so many radians
 N_FFT, HOP = 512, 128
-PRIORS, INSERTIONS = (0.0, 0.3, 0.6, 1.0), (0.0, 2.0, 4.0, 8.0, 12.0)  # that are tried
+PRIORS, INSERTIONS = (0.0, 0.5, 1.0), (0.0, 4.0, 8.0, 12.0, 16.0, 24.0, 32.0)  # that are tried
 TEST_DB = (20, 10, 5, 0)
+SPREAD = 2  # phones that a word may have more or less in a sentence than alone
+MANY = 100  # edits that one more changed word outweighs
+Way: TypeAlias = tuple[int, ...]  # a pronunciation, as places in PHONES
+Words: TypeAlias = dict[str, tuple[Way, ...]]
+Clip: TypeAlias = tuple[NDArray[np.float32], str]  # (S,) at 16 kHz, and what is said
 
 
 class Hearing(Listening):
@@ -99,13 +105,44 @@ def set_prior(network: PhoneNetwork, utterances: Sequence[Heard]) -> None:
     network.log_prior.copy_(torch.from_numpy(np.log(counts / counts.sum())))
 
 
-def lexicon(engine: EspeakEngine) -> dict[str, tuple[tuple[int, ...], ...]]:
-    """How eSpeak says each word of the grammar by itself."""
-    found: dict[str, tuple[tuple[int, ...], ...]] = {}
-    for word in sorted({w for slot in SLOTS for w in slot} | {"the"}):
-        phones = [p.plain for p in engine.synthesize(word, Voice("en-us")).phones]
-        found[word.lower()] = (tuple(PHONES.index(p) for p in phones if p != PAUSE),)
-    return found
+def lexicon(made: Recordings, count: int) -> Words:
+    """How eSpeak says each word of the grammar alone, and how else within `count` texts of the recordings' split.
+
+    "the" has another vowel before "office", the end of "four" another sound before "ancient".
+    """
+    alone = {word: spoken(made.engine, word) for word in sorted({"the", *(plain(w) for slot in SLOTS for w in slot)})}
+    ways = {word: {way} for word, way in alone.items()}
+    for number in range(count):
+        text = made.text(number)
+        words = plain(text).split()
+        for word, way in zip(words, divided(spoken(made.engine, text), [alone[w] for w in words]), strict=True):
+            ways[word].add(way)
+    return {word: tuple(sorted(found)) for word, found in ways.items()}
+
+
+def spoken(engine: EspeakEngine, text: str) -> Way:
+    """The phones of a text, as places in PHONES, without its pauses."""
+    return tuple(PHONES.index(p.plain) for p in engine.synthesize(text, Voice("en-us")).phones if p.plain != PAUSE)
+
+
+def divided(said: Way, alone: Sequence[Way]) -> tuple[Way, ...]:
+    """The phones of a sentence by words: as few words as can be otherwise than alone, and those by as little.
+
+    Errors: InputError where a word would be longer or shorter by more than `SPREAD` phones
+    """
+    best: dict[int, tuple[int, tuple[Way, ...]]] = {0: (0, ())}  # phones that the words so far take: cost, parts
+    for way in alone:
+        longer: dict[int, tuple[int, tuple[Way, ...]]] = {}
+        for start, (cost, parts) in best.items():
+            for end in range(start + max(1, len(way) - SPREAD), min(len(said), start + len(way) + SPREAD) + 1):
+                part = said[start:end]
+                total = cost + (0 if part == way else MANY + edits(way, part))
+                if end not in longer or total < longer[end][0]:
+                    longer[end] = total, (*parts, part)
+        best = longer
+    if len(said) not in best:
+        raise InputError("eSpeak says a sentence quite unlike its words", fix="take the version that is required")
+    return best[len(said)][1]
 
 
 def noisy(samples: NDArray[np.float32], db: float, number: int) -> NDArray[np.float32]:
@@ -115,7 +152,7 @@ def noisy(samples: NDArray[np.float32], db: float, number: int) -> NDArray[np.fl
     return mixed.astype(np.float32)
 
 
-def rate(recogniser: MiniRecogniser, clips: Sequence[tuple[NDArray[np.float32], str]]) -> float:
+def rate(recogniser: MiniRecogniser, clips: Sequence[Clip]) -> float:
     """Word errors over words, of (samples, text)."""
     pairs = [(plain(text), recogniser.transcribe(samples)) for samples, text in clips]
     return sum(word_errors(*pair) for pair in pairs) / sum(len(said.split()) for said, _ in pairs)
@@ -126,16 +163,11 @@ def plain(text: str) -> str:
     return text.lower().replace(".", "")
 
 
-def tuned(
-    network: PhoneNetwork,
-    words: dict[str, tuple[tuple[int, ...], ...]],
-    clips: Sequence[tuple[NDArray[np.float32], str]],
-) -> MiniRecogniser:
+def tuned(network: PhoneNetwork, words: Words, clips: Sequence[Clip]) -> MiniRecogniser:
     """With the prior and insertion cost that hear (samples, text) best under noise of 5 dB, the first of the best."""
-    disturbed = [(noisy(samples, 5, i), text) for i, (samples, text) in enumerate(clips)]
-    plain_search = Search(words, 0.0, 0.0)
-    tried = [replace(plain_search, prior=p, insertion=i) for p, i in itertools.product(PRIORS, INSERTIONS)]
-    return min((MiniRecogniser(network, search) for search in tried), key=lambda r: rate(r, disturbed))
+    heard = [(plain(text), network.posteriors(noisy(samples, 5, i))) for i, (samples, text) in enumerate(clips)]
+    tried = (MiniRecogniser(network, Search(words, p, i)) for p, i in itertools.product(PRIORS, INSERTIONS))
+    return min(tried, key=lambda r: sum(word_errors(said, r.read(posteriors)) for said, posteriors in heard))
 
 
 def export(recogniser: MiniRecogniser, folder: Path, facts: dict[str, Any]) -> None:

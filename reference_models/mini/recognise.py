@@ -7,6 +7,7 @@ sentence with the models' and with any evaluation (`hear`). Letters: T frames at
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -136,7 +137,11 @@ class MiniRecogniser:
         """(S,) mono at 16 kHz -> words in lower case; nothing for digital silence and for less than 50 ms."""
         if len(samples) < SHORTEST or not np.any(samples):
             return ""
-        scores = self.network.posteriors(samples) - self.search.prior * self.network.log_prior.numpy()
+        return self.read(self.network.posteriors(samples))
+
+    def read(self, posteriors: F32) -> str:
+        """(T, V) log probabilities of phones -> words."""
+        scores = posteriors - self.search.prior * self.network.log_prior.numpy()
         return " ".join(self.loop.decode(scores.astype(np.float64)))
 
     def save(self, folder: Path) -> None:
@@ -161,7 +166,10 @@ def _read_search(path: Path) -> Search:
         if given.pop("phones") != list(PHONES):
             raise CheckpointError(f"{path} was written for other phones", fix="reinstall metis-bench")
         words = {word: tuple(_pronunciation(way) for way in ways) for word, ways in given["words"].items()}
-        return Search(words, float(given["prior"]), float(given["insertion"]))
+        prior, insertion = float(given["prior"]), float(given["insertion"])
+        if not (words and math.isfinite(prior) and math.isfinite(insertion)):
+            raise ValueError("it needs words and two finite numbers")
+        return Search(words, prior, insertion)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
             f"{path} is no description of a recogniser ({error})", fix="reinstall metis-bench"
@@ -176,9 +184,14 @@ def _pronunciation(way: Sequence[int]) -> tuple[int, ...]:
 
 def word_errors(said: str, heard: str) -> int:
     """Substitutions, insertions and deletions between two texts."""
-    row = list(range(len(heard.split()) + 1))
-    for i, word in enumerate(said.split()):
+    return edits(said.split(), heard.split())
+
+
+def edits(said: Sequence[str | int], heard: Sequence[str | int]) -> int:
+    """Substitutions, insertions and deletions between two sequences."""
+    row = list(range(len(heard) + 1))
+    for i, one in enumerate(said):
         before, row[0] = row[0], i + 1
-        for j, other in enumerate(heard.split()):
-            before, row[j + 1] = row[j + 1], min(before + (word != other), row[j] + 1, row[j + 1] + 1)
+        for j, other in enumerate(heard):
+            before, row[j + 1] = row[j + 1], min(before + (one != other), row[j] + 1, row[j + 1] + 1)
     return row[-1]

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from reference_models.errors import CheckpointError, MissingCheckpoint
+from reference_models.errors import CheckpointError, InputError, MissingCheckpoint
 from reference_models.features import frames
 from reference_models.hub import SHIPPED
 from reference_models.mini import hear
 from reference_models.mini.alignment import PAUSE, PHONES
 from reference_models.mini.espeak import EspeakEngine
 from reference_models.mini.grammar import split_of
+from reference_models.mini.listen import Listening
 from reference_models.mini.recognise import (
     FILE,
     MiniRecogniser,
@@ -25,8 +26,8 @@ from reference_models.mini.recognise import (
     open_recogniser,
     word_errors,
 )
-from reference_models.mini.voices import SPEAKERS, training_voices
-from reference_models.sizes import config_path
+from reference_models.mini.voices import SPEAKERS, near, training_voices
+from reference_models.sizes import MINI_FEATURES, config_path
 
 P, T, K, OO, REST = (PHONES.index(p) for p in ("p", "t", "k", "uː", PAUSE))
 WORDS = {"poo": ((P, OO),), "too": ((T, OO),), "toot": ((T, OO, T), (T, OO, K))}
@@ -94,10 +95,25 @@ def _everything(given: np.ndarray, cost: float) -> tuple[float, list[str]]:
 
 def test_nothing_is_heard_in_nothing() -> None:
     recogniser = MiniRecogniser(PhoneNetwork(), Search(WORDS, 0.0, 0.0))
-    assert recogniser.transcribe(np.zeros(16_000, np.float32)) == ""
+    for length in (0, 16_000, 30 * 16_000):
+        assert recogniser.transcribe(np.zeros(length, np.float32)) == ""
     assert recogniser.transcribe(np.ones(10, np.float32)) == ""
     noise = np.random.default_rng(0).standard_normal(900).astype(np.float32)
     assert set(recogniser.transcribe(noise).split()) <= set(WORDS)
+
+
+def test_any_length_and_any_number_of_threads() -> None:
+    recogniser = MiniRecogniser(hear.new_network(), Search(WORDS, 0.0, 0.0))
+    noise = np.random.default_rng(1).standard_normal(30 * 16_000).astype(np.float32)
+    assert all(isinstance(recogniser.transcribe(noise[:length]), str) for length in (799, 800, 801, 1119, 1120))
+    before, heard = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 1):
+            torch.set_num_threads(threads)
+            heard.append(recogniser.transcribe(noise))
+    finally:
+        torch.set_num_threads(before)
+    assert heard[0] and len(set(heard)) == 1
 
 
 def test_files_and_damaged_ones(tmp_path: Path) -> None:
@@ -111,10 +127,22 @@ def test_files_and_damaged_ones(tmp_path: Path) -> None:
     assert np.array_equal(read.network.posteriors(noise), made.network.posteriors(noise))
     path = config_path(tmp_path / FILE)
     good = json.loads(path.read_text())
-    for bad in ({**good, "phones": ["a"]}, {**good, "words": {"a": [[999]]}}, {**good, "words": {"a": [[]]}}, [], {}):
+    words = ({}, {"a": [[999]]}, {"a": [[]]}, {"a": [[0]]})
+    for bad in (
+        {**good, "phones": ["a"]},
+        {**good, "prior": float("nan")},
+        [],
+        {},
+        *({**good, "words": w} for w in words),
+    ):
         path.write_text(json.dumps(bad))
         with pytest.raises(CheckpointError):
             open_recogniser(tmp_path)
+    path.write_text(json.dumps(good))
+    whole = (tmp_path / FILE).read_bytes()
+    (tmp_path / FILE).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match="damaged"):
+        open_recogniser(tmp_path)
 
 
 def test_it_learns() -> None:
@@ -142,15 +170,50 @@ def test_it_learns() -> None:
 
 def test_its_voices_and_sentences_are_nobody_elses() -> None:
     pytest.importorskip("espeakng_loader")
-    ours = {(s.voice, s.warp) for s in training_voices(40, "recogniser")}
-    assert not ours & {(s.voice, s.warp) for s in (*SPEAKERS, *training_voices(200))}
-    from reference_models.mini.corpus import Recordings
+    from reference_models.mini.corpus import VOICES, Recordings
 
+    ours = training_voices(VOICES, "recogniser")
+    assert not any(near(voice, evaluated) for voice in ours for evaluated in SPEAKERS)
+    assert not {(s.voice, s.warp) for s in ours} & {(s.voice, s.warp) for s in training_voices(VOICES)}
     with EspeakEngine() as engine:
         made = Recordings(engine, "recogniser")
-        assert {split_of(made.text(n).split(". ")[0].rstrip(".") + ".") for n in range(20)} == {"recogniser"}
-        words = hear.lexicon(engine)
-    assert {w for n in range(50) for w in hear.plain(made.text(n)).split()} <= set(words)
+        texts = [made.text(n) for n in range(2 * VOICES, 2 * VOICES + 50)]  # two sentences each
+        assert {split_of(one.strip() + ".") for text in texts for one in text.split(".") if one} == {"recogniser"}
+        words = hear.lexicon(made, 60)
+        alone = {word: hear.spoken(engine, word) for word in words}
+    assert {w for text in texts for w in hear.plain(text).split()} <= set(words)
+    assert all(alone[word] in ways for word, ways in words.items())
+    assert len(words["the"]) == 2  # before "office"
+
+
+def test_its_crops_are_drawn_for_itself() -> None:
+    """The same seed gives it other crops, and so other noise, than what the feature extractor is trained on."""
+    made = np.random.default_rng(0).standard_normal((40, 8000)).astype(np.float32)
+    utterances = [hear.Heard(samples, np.full(frames(8000), i)) for i, samples in enumerate(made)]
+    drawn = [hear.hearing(utterances, rows=32, seed=0), Listening(utterances, 32, 0, MINI_FEATURES)]
+    ours, theirs = (batches(0).labels[:, 0].tolist() for batches in drawn)
+    assert ours != theirs
+    assert ours == hear.hearing(utterances, rows=32, seed=0)(0).labels[:, 0].tolist()
+
+
+def test_a_sentence_divided_into_words() -> None:
+    alone = [(1, 2), (3, 4), (5,)]
+    assert hear.divided((1, 2, 3, 4, 5), alone) == ((1, 2), (3, 4), (5,))
+    assert hear.divided((1, 7, 8, 3, 4, 5), alone) == ((1, 7, 8), (3, 4), (5,))  # not a part of the second word
+    assert hear.divided((1, 2, 4, 5), alone) == ((1, 2), (4,), (5,))
+    with pytest.raises(InputError, match="unlike"):
+        hear.divided((1,), alone)
+
+
+def test_the_search_is_chosen_by_what_it_hears(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a network that hears "poo too", but stutters a little: a word costs more than that, and less than the "t"."""
+    stuttered = scores(P, OO, P, OO, OO, T, OO, OO).astype(np.float32)
+    stuttered[5, T] = 30
+    network = hear.new_network()
+    monkeypatch.setattr(network, "posteriors", lambda _: stuttered)
+    found = hear.tuned(network, WORDS, [(np.ones(16_000, np.float32), "Poo too.")])
+    assert found.read(stuttered) == "poo too"
+    assert MiniRecogniser(network, Search(WORDS, 0.0, 0.0)).read(stuttered) == "poo poo too"
 
 
 def test_disturbances_are_what_they_say() -> None:
