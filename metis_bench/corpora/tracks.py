@@ -25,11 +25,19 @@ def audio_track(video: Path, cache: Path) -> Path:
     Raises AudioError when there is no track or it does not decode, MissingPrerequisite without PyAV (extra `lips`).
     """
     try:
+        wav = cache / f"track-{sha256_file(video)}.wav"
+    except OSError as error:
+        raise AudioError(f"cannot read the video file ({error.strerror})", where=video) from None
+    return extract(video, wav)
+
+
+def extract(video: Path, wav: Path) -> Path:
+    """As `audio_track`, into the file `wav`, if that is not there yet."""
+    try:
         import av
     except ModuleNotFoundError:
         raise missing_extra("the audio track of a video", "av", "lips") from None
     try:
-        wav = cache / f"track-{sha256_file(video)}.wav"
         if not wav.is_file():
             write_atomic(wav, encode_wav(_decode(video)))
     except av.FFmpegError as error:
