@@ -1,13 +1,13 @@
 """EmiliaMix for target speaker extraction, built from Emilia: the paper's own 1000 mixtures are unpublished.
 
-The rule is that of the paper's training data (§3.4): the first part of an utterance is the prompt, the rest is mixed with
-an utterance of another speaker by adding the waveforms, without any gain. Ours where it is silent: the prompt is the first
-3 s, at most 40 %; the other talker starts with the mixture and is cut to it. Which utterances follows from a seed and
-from the archives that are read; a manifest of ids alone, written beside the mixtures, makes the same set elsewhere.
+The rule is that of the paper's training data (§3.4): the first part of an utterance is the prompt, the rest is mixed
+with an utterance of another speaker by adding the waveforms, without any gain. Ours where it is silent: the prompt is
+the first 3 s, at most 40 %; the other talker starts with the mixture and is cut to it. Which utterances follows from a
+seed and from the archives that are read; a manifest of ids alone, written beside the mixtures, makes the same set elsewhere.
 
 Emilia: WebDataset archives `EN/EN-B000000.tar` (amphion/Emilia-Dataset), or `raw/EN/EN_B00000.jsonl` and mp3 files.
-Nobody wrote down what the rest of an utterance says: the paper's reference is a recogniser's transcript of the clean rest.
-Give yours as `texts`, JSONL lines {"id": ..., "text": ...}; without it there is no text, and no WER.
+Nobody wrote down what the rest of an utterance says: the paper's reference is a recogniser's transcript of the clean
+rest. Give yours as `texts`, JSONL lines {"id": ..., "text": ...}; without it there is no text, and no WER.
 """
 
 from __future__ import annotations
@@ -65,14 +65,14 @@ class Pair:
 
 @corpora.register("emiliamix")
 class EmiliaMix(Corpus):
-    """Source = the mixture, prompt = the target's first seconds, reference = the target's rest; cluster = its speaker."""
+    """Source = the mixture, prompt = the target's beginning, reference = its rest; cluster = the target speaker."""
 
     params_type = EmiliaMixParams
     params: EmiliaMixParams
     default_folder = "emilia"
     how_to_get = (
         "accept the terms at https://huggingface.co/datasets/amphion/Emilia-Dataset (CC BY-NC 4.0), then\n"
-        "       hf download amphion/Emilia-Dataset --repo-type dataset --include 'Emilia/EN/EN-B000000.tar' --local-dir ."
+        "       hf download amphion/Emilia-Dataset Emilia/EN/EN-B000000.tar --repo-type dataset --local-dir ."
     )
 
     def load(self) -> LoadedCorpus:
@@ -99,11 +99,8 @@ class EmiliaMix(Corpus):
         from reference_models.training.sources import open_sources
 
         lang = self.params.lang.upper()
-        tops = (
-            []
-            if self.root is None
-            else [self.root / "Emilia" / lang, self.root / "raw" / lang, self.root / lang, self.root]
-        )
+        places = (f"Emilia/{lang}", f"raw/{lang}", lang, ".")
+        tops = [] if self.root is None else [self.root / place for place in places]
         for top in tops:
             tars, lists = sorted(top.glob("*.tar")), sorted(top.glob("*.jsonl"))
             try:
@@ -127,11 +124,8 @@ def raw(path: Path) -> list[Utterance]:
         audio = path.parent / record["wav"]
         if Path(record["wav"]).is_absolute() or ".." in Path(record["wav"]).parts:
             raise CorpusError(f"'{record['wav']}' leaves its folder", where=path, line=number)
-        found.append(
-            Utterance(
-                record["id"], partial(read_speech, audio, str(audio)), None, record.get("language"), record["speaker"]
-            )
-        )
+        load = partial(read_speech, audio, str(audio))
+        found.append(Utterance(record["id"], load, None, record.get("language"), record["speaker"]))
     return found
 
 
