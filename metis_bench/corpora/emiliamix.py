@@ -3,7 +3,7 @@
 The rule is that of the paper's training data (§3.4): the first part of an utterance is the prompt, the rest is mixed
 with an utterance of another speaker by adding the waveforms, without any gain. Ours where it is silent: the prompt is
 the first 3 s, at most 40 %; the other talker starts with the mixture and is cut to it. Which utterances follows from a
-seed and from the archives that are read; a manifest of ids alone, written beside the mixtures, makes the same set elsewhere.
+seed and from the archives that are read; a manifest of ids alone, beside the mixtures, makes the same set elsewhere.
 
 Emilia: WebDataset archives `EN/EN-B000000.tar` (amphion/Emilia-Dataset), or `raw/EN/EN_B00000.jsonl` and mp3 files.
 Nobody wrote down what the rest of an utterance says: the paper's reference is a recogniser's transcript of the clean
