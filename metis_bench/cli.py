@@ -182,19 +182,33 @@ def plan(selection: Selection, as_json: bool) -> int:
 
 @cli.command()
 @_selecting
+@click.option("--yes", is_flag=True, help="Download what may be downloaded without asking.")
 @_json
 @_debug
-def prepare(selection: Selection, as_json: bool) -> int:
-    """Make or check the corpora of a suite: counts, and every audio file decoded once.
+def prepare(selection: Selection, yes: bool, as_json: bool) -> int:
+    """Download, make or check the corpora of a suite: counts, and every audio file decoded once.
+
+    What may be downloaded is shown first, with its size and licence. What may not is told: what to get, under which
+    licence, and where to put it.
 
     \b
     Example:
       metis-bench prepare suites/se.yaml --profile paper
     """
     from metis_bench import terminal
+    from metis_bench.engine.fetch import fetch_all, wanted
     from metis_bench.engine.inspect import verify_corpora
 
-    report = verify_corpora(*selection.load())
+    suite, machine = selection.load()
+    files = wanted(suite, machine)
+    if files:
+        terminal.show_downloads(files)
+        if yes or (sys.stdin.isatty() and click.confirm("Download?", default=True, err=True)):
+            with terminal.progress() as progress:
+                fetch_all(files, progress)
+        else:
+            click.echo("nothing was downloaded; add --yes to do it", err=True)
+    report = verify_corpora(suite, machine)
     _print_json(report) if as_json else terminal.show_corpora(report)
     return 6 if any(s["problems"] for s in report["sets"]) else 0
 

@@ -70,13 +70,18 @@ class Config:
         """Where generated corpora are kept."""
         return home() / "corpora"
 
+    @property
+    def data(self) -> Path:
+        """Where downloaded corpora go: the common root, else a folder of our own. They are found there."""
+        return self.corpora.get("root", home() / "data")
+
     def corpus_root(self, type_name: str, default_folder: str | None, how_to_get: str) -> Path | None:
         """Where a corpus lies here: by name, else its folder under corpora.root. None for generated corpora."""
         if type_name in self.corpora:
             return self.corpora[type_name]
         common = self.corpora.get("root")
-        if common is not None and default_folder is not None and (common / default_folder).is_dir():
-            return common / default_folder
+        if default_folder is not None and (self.data / default_folder).is_dir():
+            return self.data / default_folder
         if default_folder is None:
             return None
         looked = f"{common / default_folder} does not exist" if common else "no corpora.root is set"
@@ -90,8 +95,7 @@ class Config:
         """Where data of this name lies here: by name, else its folder under corpora.root, if any."""
         if name in self.corpora:
             return self.corpora[name]
-        common = self.corpora.get("root")
-        return common / name if common is not None and (common / name).is_dir() else None
+        return self.data / name if (self.data / name).is_dir() else None
 
     def gpus(self) -> tuple[str, ...]:
         """GPU ids that workers may be bound to."""

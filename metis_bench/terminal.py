@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from metis_bench.engine.fetch import Wanted
 from metis_bench.engine.generate import Progress as ProgressCallback
 from metis_bench.engine.prepare import Prepared
 from metis_bench.engine.run import RunResult
@@ -150,6 +151,18 @@ def _plan_table(title: str, cells: Sequence[Mapping[str, Any]]) -> None:
         estimate = duration(c["estimate_s"]) if c["to_run"] else ""
         table.add_row(escape(c["system"]), state, str(c["cached"]), str(c["to_run"]), f"{c['hours']:.3f}", estimate)
     out.print(table)
+
+
+def show_downloads(files: Sequence[Wanted]) -> None:
+    """What would be fetched, from where, under which licence, and where to: on stderr, as a question follows."""
+    table = Table(title="to download", title_justify="left")
+    for name in ("for", "file", "MB", "licence", "into"):
+        table.add_column(name, justify="right" if name == "MB" else "left", overflow="fold")
+    for w in files:
+        file = w.fetch.file
+        row = (", ".join(w.corpora), file.url, f"{file.size / 1e6:,.1f}", file.licence, str(w.fetch.folder))
+        table.add_row(*map(escape, row))
+    err.print(table)
 
 
 def show_corpora(report: Mapping[str, Any]) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, ConfigDict
 
+from metis_bench.corpora.download import Download
 from metis_bench.hashing import JSON
 from metis_bench.registry import Registry
 
@@ -87,6 +88,14 @@ def _none(_name: str) -> None:
     """No other corpus is known."""
 
 
+@dataclass(frozen=True)
+class Fetch:
+    """A file to be downloaded, and the folder that it (or what is in it) goes into."""
+
+    file: Download
+    folder: Path
+
+
 class Corpus(ABC):
     """A way to read one corpus. Register with `@corpora.register("name")`."""
 
@@ -116,6 +125,11 @@ class Corpus(ABC):
     @abstractmethod
     def load(self) -> LoadedCorpus:
         """All items. Raises CorpusError (file:line) for a wrong list, MissingPrerequisite for an absent tree."""
+
+    def downloads(self, data: Path) -> Sequence[Fetch]:
+        """What is not here and may be downloaded. data: the folder of downloaded corpora, where `root` finds them."""
+        del data
+        return ()
 
 
 corpora: Registry[Corpus] = Registry("corpus", "metis_bench.corpora")

@@ -49,7 +49,7 @@ def fetch(download: Download, folder: Path, progress: Progress) -> Path:
     target = folder / download.name
     if target.is_file() and download.unpack is None:
         return target
-    require_space(folder, round(download.size * (UNPACKED if download.unpack else 1)) - _received(target))
+    require_space(folder, space_for(download) - _received(target))
     _retrieve(download, target, progress)
     if download.unpack is None:
         return target
@@ -57,6 +57,11 @@ def fetch(download: Download, folder: Path, progress: Progress) -> Path:
     unpack(target, download.unpack, folder)
     target.unlink()
     return folder
+
+
+def space_for(download: Download) -> int:
+    """Bytes that a download takes while it is unpacked."""
+    return round(download.size * (UNPACKED if download.unpack else 1))
 
 
 def require_space(folder: Path, wanted: int) -> None:

@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import model_validator
 
-from metis_bench.corpora.base import Corpus, Field, Item, LoadedCorpus, Params, Subset, corpora
-from metis_bench.corpora.librispeech import librispeech_tree
+from metis_bench.corpora.base import Corpus, Fetch, Field, Item, LoadedCorpus, Params, Subset, corpora
+from metis_bench.corpora.librispeech import librispeech_tree, missing_tree
 from metis_bench.corpora.lists import count_warning, missing_warning, read_lines, read_text
-from metis_bench.corpora.published import find_list
+from metis_bench.corpora.published import find_list, missing_list
 from metis_bench.errors import AudioError, CorpusError, MissingPrerequisite
 from metis_bench.files import write_atomic
 from metis_bench.hashing import sha256_file, sha256_json
@@ -115,6 +115,16 @@ class LibriMix(Corpus):
             provides.add("text")
         make = _Maker(recipe, {m.name: m for m in mixtures})
         return LoadedCorpus(tuple(items), {"": Subset(frozenset(provides), official)}, LICENCE, tuple(warnings), make)
+
+    def downloads(self, data: Path) -> Sequence[Fetch]:
+        """LibriSpeech's test-clean and LibriMix' lists, as far as they are not here."""
+        p, found = self.params, list(missing_tree(self.root or self.others("librispeech"), "test-clean", data))
+        if p.metadata is not None:
+            return []
+        found += missing_list(METADATA, self.root, self.cache.parent)
+        if p.enrolment == "own" and p.utterances is None:
+            found += missing_list(UTTERANCES, self.root, self.cache.parent)
+        return found
 
     def _list(self, given: str | None, published: str) -> Path:
         return Path(given) if given is not None else find_list(published, self.root, self.cache.parent)

@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from metis_bench.audio import Audio, encode_wav, load, probe
-from metis_bench.corpora.base import Corpus, Field, Item, LoadedCorpus, Params, Subset, corpora
+from metis_bench.corpora.base import Corpus, Fetch, Field, Item, LoadedCorpus, Params, Subset, corpora
+from metis_bench.corpora.download import Download
 from metis_bench.corpora.lists import count_warning, locate, missing_warning, read_lines, visible
-from metis_bench.corpora.published import find_list
-from metis_bench.errors import AudioError, CorpusError
+from metis_bench.corpora.published import find_list, missing_list
+from metis_bench.errors import AudioError, CorpusError, MissingPrerequisite
 from metis_bench.files import write_atomic
 from reference_models.seeds import derive_seed
 
@@ -31,13 +32,19 @@ VALLE_COUNT = {
 }  # both limits excluded (LibriMix: metadata/LibriSpeech/test-clean.csv); 1237 with them
 LICENCE = "CC BY 4.0 (LibriSpeech)"
 _UTTERANCE = re.compile(r"(\d+)-(\d+)-(\d+)")
-GET = {
-    "test-clean": "https://www.openslr.org/resources/12/test-clean.tar.gz (346 MB)",
-    "test-other": "https://www.openslr.org/resources/12/test-other.tar.gz (328 MB)",
-    "dev-clean": "https://www.openslr.org/resources/12/dev-clean.tar.gz (337 MB)",
-    "dev-other": "https://www.openslr.org/resources/12/dev-other.tar.gz (314 MB)",
-}
 Split = Literal["test-clean", "test-other", "dev-clean", "dev-other"]
+_SHA256: Mapping[Split, tuple[str, int]] = {  # and bytes; as torchaudio.datasets.LIBRISPEECH checks them
+    "test-clean": ("39fde525e59672dc6d1551919b1478f724438a95aa55f874b576be21967e6c23", 346_663_984),
+    "test-other": ("d09c181bba5cf717b3dee7d4d592af11a3ee3a09e08ae025c5506f6ebe961c29", 328_757_843),
+    "dev-clean": ("76f87d090650617fca0cac8f88b9416e0ebf80350acb97b343a85fa903728ab3", 337_926_286),
+    "dev-other": ("12661c48e8c3fe1de2c1caa4c3e135193bfb1811584f11f569dd12645aa84365", 314_305_928),
+}
+ARCHIVES: Mapping[str, Download] = {
+    split: Download(
+        f"{split}.tar.gz", f"https://www.openslr.org/resources/12/{split}.tar.gz", sha256, size, LICENCE, "tar"
+    )
+    for split, (sha256, size) in _SHA256.items()
+}
 
 
 class LibriSpeechParams(Params):
@@ -83,8 +90,18 @@ class Tree:
 
 def librispeech_tree(root: Path | None, split: str) -> Tree:
     """The tree that holds `split`. Raises MissingPrerequisite."""
-    get = f"get {GET.get(split, split)} from https://www.openslr.org/12 ({LICENCE}) and unpack it"
+    url = ARCHIVES[split].url if split in ARCHIVES else f"{split} from https://www.openslr.org/12"
+    get = f"metis-bench prepare SUITE downloads it; or get {url} ({LICENCE}) and unpack it"
     return Tree(locate("librispeech", root, (".", "LibriSpeech"), (split,), get))
+
+
+def missing_tree(root: Path | None, split: str, data: Path) -> list[Fetch]:
+    """What is to be downloaded for `librispeech_tree` to find it."""
+    try:
+        librispeech_tree(root, split)
+    except MissingPrerequisite:
+        return [Fetch(ARCHIVES[split], root or data / "librispeech")] if split in ARCHIVES else []
+    return []
 
 
 @corpora.register("librispeech")
@@ -94,11 +111,17 @@ class LibriSpeech(Corpus):
     params_type = LibriSpeechParams
     params: LibriSpeechParams
     default_folder = "librispeech"
-    how_to_get = f"get {GET['test-clean']}, {LICENCE}, and unpack it"
+    how_to_get = f"metis-bench prepare SUITE downloads it; or unpack {ARCHIVES['test-clean'].url} ({LICENCE})"
 
     def load(self) -> LoadedCorpus:
         """The items of the protocol. Raises MissingPrerequisite (tree, list) and CorpusError (file:line)."""
         return self._listed() if self.params.protocol == "f5-pc-1127" else self._drawn()
+
+    def downloads(self, data: Path) -> Sequence[Fetch]:
+        """The split and the list, as far as they are not here."""
+        listed = self.params.protocol == "f5-pc-1127"
+        found = missing_tree(self.root, "test-clean" if listed else self.params.split, data)
+        return [*found, *(missing_list(F5_LIST, self.root, self.cache.parent) if listed else ())]
 
     def _listed(self) -> LoadedCorpus:
         split = "test-clean"

@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from metis_bench.corpora.base import Fetch
+from metis_bench.corpora.download import Download
 from metis_bench.errors import CorpusError, MissingPrerequisite
 from metis_bench.hashing import sha256_file
 
@@ -17,22 +18,11 @@ F5 = "https://raw.githubusercontent.com/SWivid/F5-TTS/2ae2c9bd9b64dab2cb069c4b97
 FOLDER = "lists"  # in the cache of corpora
 
 
-@dataclass(frozen=True)
-class PublishedList:
-    """One file. name: how it is called here; sha256: of its content at the commit that `url` names."""
-
-    name: str
-    url: str
-    sha256: str
-    size: int
-    licence: str
+def _librimix(path: str, sha256: str, size: int) -> Download:
+    return Download(path.replace("/", "_"), f"{LIBRIMIX}/{path}", sha256, size, "MIT, LibriMix")
 
 
-def _librimix(path: str, sha256: str, size: int) -> PublishedList:
-    return PublishedList(path.replace("/", "_"), f"{LIBRIMIX}/{path}", sha256, size, "MIT, LibriMix")
-
-
-LISTS: dict[str, PublishedList] = {
+LISTS: dict[str, Download] = {
     entry.name: entry
     for entry in (
         _librimix(
@@ -48,7 +38,7 @@ LISTS: dict[str, PublishedList] = {
         _librimix(
             "LibriSpeech/test-clean.csv", "b312de12794724d475f7064776087e58935e6556a1124792ad887bb552aa4623", 150260
         ),
-        PublishedList(
+        Download(
             "librispeech_pc_test_clean_cross_sentence.lst",
             f"{F5}/librispeech_pc_test_clean_cross_sentence.lst",
             "09811d521effa4eeb1da655f7379de97343b2f5ea86d829ec7ccb8656758a10f",
@@ -80,6 +70,15 @@ def find_list(name: str, root: Path | None, cache: Path, *, exact: bool = True) 
         f"the list {name} ({known.licence}) is not on this machine; looked in {_told(places)}",
         fix=f"metis-bench prepare SUITE downloads it; or  curl --create-dirs -o '{places[-1]}' {known.url}",
     )
+
+
+def missing_list(name: str, root: Path | None, cache: Path) -> list[Fetch]:
+    """What is to be downloaded for `find_list` to find it."""
+    try:
+        find_list(name, root, cache, exact=False)
+    except MissingPrerequisite:
+        return [Fetch(LISTS[name], cache / FOLDER)]
+    return []
 
 
 def _told(places: Sequence[Path]) -> str:

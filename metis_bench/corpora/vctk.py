@@ -18,14 +18,23 @@ from typing import Literal
 import numpy as np
 from pydantic import Field as Limit
 
-from metis_bench.corpora.base import Corpus, Item, LoadedCorpus, Params, Subset, corpora
+from metis_bench.corpora.base import Corpus, Fetch, Item, LoadedCorpus, Params, Subset, corpora
+from metis_bench.corpora.download import Download
 from metis_bench.corpora.lists import locate, read_text, visible
-from metis_bench.errors import CorpusError
+from metis_bench.errors import CorpusError, MissingPrerequisite
 from reference_models.seeds import derive_seed
 
 AUDIO, TEXT = "wav48_silence_trimmed", "txt"
 OFFICIAL_SPEAKERS = {"mic1": 109, "mic2": 108}  # of 110: p315 has no text, p280 no second microphone
 LICENCE = "CC BY 4.0 (VCTK 0.92, University of Edinburgh)"
+ARCHIVE = Download(  # as torchaudio.datasets.VCTK_092 checks it
+    "VCTK-Corpus-0.92.zip",
+    "https://datashare.ed.ac.uk/bitstream/handle/10283/3443/VCTK-Corpus-0.92.zip",
+    "f96258be9fdc2cbff6559541aae7ea4f59df3fcaf5cf963aae5ca647357e359c",
+    11_747_302_977,
+    LICENCE,
+    "zip",
+)
 _FILE = re.compile(r"((?:p|s)\d+)_(\d+)_(mic[12])\.flac")
 
 
@@ -56,7 +65,8 @@ class Vctk(Corpus):
     params: VctkParams
     default_folder = "vctk"
     how_to_get = (
-        "get VCTK-Corpus-0.92.zip (11 GB, CC BY 4.0) from https://datashare.ed.ac.uk/handle/10283/3443 and unpack it"
+        "metis-bench prepare SUITE downloads it (11 GB); or get VCTK-Corpus-0.92.zip (CC BY 4.0) from\n"
+        "       https://datashare.ed.ac.uk/handle/10283/3443 and unpack it"
     )
 
     def load(self) -> LoadedCorpus:
@@ -72,6 +82,14 @@ class Vctk(Corpus):
             warnings.append(f"{speakers} of {official} speakers: the drawn pairs are not those of the whole corpus")
         subsets = {"": Subset(frozenset({"text", "source", "prompt", "prompt_text"}), self.params.items)}
         return LoadedCorpus(items, subsets, LICENCE, tuple(warnings))
+
+    def downloads(self, data: Path) -> Sequence[Fetch]:
+        """The archive, where there is no tree."""
+        try:
+            locate("vctk", self.root, (".", "VCTK-Corpus-0.92"), (AUDIO,), self.how_to_get)
+        except MissingPrerequisite:
+            return [Fetch(ARCHIVE, (self.root or data / "vctk") / "VCTK-Corpus-0.92")]
+        return []
 
     def _pairs(self, utterances: Sequence[Utterance], tree: Path) -> list[Item]:
         """So many sources, each with the first prompt of its own order that fits it."""

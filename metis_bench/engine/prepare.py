@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 
 from metis_bench.config import Config
-from metis_bench.corpora.base import Field, LoadedCorpus, corpora
+from metis_bench.corpora.base import Corpus, Field, LoadedCorpus, corpora
 from metis_bench.engine.generate import Progress, median_rtf, quiet, workers_for
 from metis_bench.engine.measure import BoundMetric, bind
 from metis_bench.engine.store import Store
@@ -62,15 +63,25 @@ class Prepared:
         raise MissingPrerequisite("this suite cannot run here yet:\n  " + "\n  ".join(lines), fix=fix)
 
 
-def load_corpus(spec: CorpusSpec, config: Config) -> LoadedCorpus:
-    """Read one corpus of the suite from where it lies on this machine."""
+def open_corpus(spec: CorpusSpec, config: Config, *, lenient: bool = False) -> Corpus:
+    """One corpus of the suite where it lies on this machine. lenient: with no root where that is not known."""
     cls = corpora.get(spec.type)
+    root: Path | None = None
     if cls.named_by_suite:
         root = config.named_root(spec.key) or config.named_root(spec.type)
     else:
-        root = config.corpus_root(spec.type, cls.default_folder, cls.how_to_get)
+        try:
+            root = config.corpus_root(spec.type, cls.default_folder, cls.how_to_get)
+        except MissingPrerequisite:
+            if not lenient:
+                raise
+    return cls(spec.params, root, config.cache / spec.type, spec.key, config.named_root)
+
+
+def load_corpus(spec: CorpusSpec, config: Config) -> LoadedCorpus:
+    """Read one corpus of the suite from where it lies on this machine."""
     try:
-        return cls(spec.params, root, config.cache / spec.type, spec.key, config.named_root).load()
+        return open_corpus(spec, config).load()
     except OSError as error:
         raise CorpusError(
             f"the corpus '{spec.key}' cannot be read or made: {error.strerror}", where=error.filename

@@ -81,7 +81,7 @@ def listed(tree: Path, lines: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tree / F5_LIST
     path.write_text(lines)
     known = published.LISTS[F5_LIST]
-    other = published.PublishedList(known.name, known.url, published.sha256_file(path), len(lines), known.licence)
+    other = published.Download(known.name, known.url, published.sha256_file(path), len(lines), known.licence)
     monkeypatch.setitem(published.LISTS, F5_LIST, other)
 
 
