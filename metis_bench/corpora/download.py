@@ -37,7 +37,7 @@ class Download:
     @property
     def by_hand(self) -> str:
         """The command that does the same."""
-        return f"curl -L -C - -O {self.url}"
+        return f"curl -L -C - -o '{self.name}' {self.url}"
 
 
 def fetch(download: Download, folder: Path, progress: Progress) -> Path:

@@ -87,7 +87,7 @@ def test_cut_off_goes_on(server: Served, tmp_path: Path) -> None:
     server.cut.append(300_000)
     with pytest.raises(MissingPrerequisite, match="goes on where it was") as caught:
         fetch(wanted(server), tmp_path, quiet)
-    assert "curl -L -C - -O" in str(caught.value) and not (tmp_path / "data.bin").exists()
+    assert "curl -L -C - -o" in str(caught.value) and not (tmp_path / "data.bin").exists()
     kept = (tmp_path / "data.bin.part").stat().st_size
     assert 0 < kept <= 300_000
     assert fetch(wanted(server), tmp_path, quiet).read_bytes() == CONTENT

@@ -42,7 +42,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: Served) -> Pat
     monkeypatch.setenv("METIS_BENCH_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("METIS_BENCH_CONFIG", raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "400")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text(SUITE)
     return tmp_path
@@ -87,8 +87,8 @@ def test_a_corrupted_download_is_told(here: Path, server: Served, capsys: pytest
 
 def test_mixtures_need_the_same_archive_once(
     here: Path,
-    server: Served,
-    capsys: pytest.CaptureFixture[str],  # noqa: F811
+    server: Served,  # noqa: F811
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     both = SUITE.replace("task: tts", "task: omni").replace(
         "{corpus: librispeech}", "{corpus: librispeech}, mix: {corpus: librimix}"
@@ -97,4 +97,4 @@ def test_mixtures_need_the_same_archive_once(
     assert command("prepare", "mine.yaml") == 5
     told = capsys.readouterr().err
     assert told.count(f"{server.url}/test-clean.tar.gz") == 1 and "libri, mix" in told
-    assert "Libri2Mix_libri2mix_test-clean.csv" in told
+    assert "Libri2Mix/libri2mix_test-clean.csv" in told
