@@ -183,9 +183,10 @@ def plan(selection: Selection, as_json: bool) -> int:
 @cli.command()
 @_selecting
 @click.option("--yes", is_flag=True, help="Download what may be downloaded without asking.")
+@click.option("--verify", is_flag=True, help="Compare every file with what was there when it was first prepared.")
 @_json
 @_debug
-def prepare(selection: Selection, yes: bool, as_json: bool) -> int:
+def prepare(selection: Selection, yes: bool, verify: bool, as_json: bool) -> int:
     """Download, make or check the corpora of a suite: counts, and every audio file decoded once.
 
     What may be downloaded is shown first, with its size and licence. What may not is told: what to get, under which
@@ -208,7 +209,7 @@ def prepare(selection: Selection, yes: bool, as_json: bool) -> int:
                 fetch_all(files, progress)
         else:
             click.echo("nothing was downloaded; add --yes to do it", err=True)
-    report = verify_corpora(suite, machine)
+    report = verify_corpora(suite, machine, verify=verify)
     _print_json(report) if as_json else terminal.show_corpora(report)
     return 6 if any(s["problems"] for s in report["sets"]) else 0
 

@@ -155,14 +155,13 @@ def _plan_table(title: str, cells: Sequence[Mapping[str, Any]]) -> None:
 
 def show_downloads(files: Sequence[Wanted]) -> None:
     """What would be fetched, from where, under which licence, and where to: on stderr, as a question follows."""
-    table = Table(title="to download", title_justify="left")
-    for name in ("for", "file", "MB", "licence", "into"):
-        table.add_column(name, justify="right" if name == "MB" else "left", overflow="fold")
+    total = sum(w.fetch.file.size for w in files)
+    err.print(f"to download ({total / 1e6:,.1f} MB):", highlight=False)
     for w in files:
         file = w.fetch.file
-        row = (", ".join(w.corpora), file.url, f"{file.size / 1e6:,.1f}", file.licence, str(w.fetch.folder))
-        table.add_row(*map(escape, row))
-    err.print(table)
+        what = f"{', '.join(w.corpora)}: {file.size / 1e6:,.1f} MB, {file.licence}"
+        err.print(f"  {escape(what)}\n    {escape(file.url)}\n    into {escape(str(w.fetch.folder))}", soft_wrap=True,
+                  highlight=False)  # fmt: skip
 
 
 def show_corpora(report: Mapping[str, Any]) -> None:

@@ -9,20 +9,31 @@ to be the reverberant speech, so enhancement there means denoising, not dereverb
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field as PydanticField
 
 from metis_bench.audio import GIT_LFS
-from metis_bench.corpora.base import Corpus, Field, Item, LoadedCorpus, Params, Subset, corpora
+from metis_bench.corpora.base import Corpus, Fetch, Field, Item, LoadedCorpus, Params, Subset, corpora
+from metis_bench.corpora.download import Download
+from metis_bench.corpora.lfs import LfsFolder
 from metis_bench.corpora.lists import count_warning, locate, missing_warning, visible
 from metis_bench.errors import CorpusError, MissingPrerequisite
 from metis_bench.hashing import JSON
 
 SubsetName = Literal["no_reverb", "with_reverb", "real"]
 OFFICIAL: Mapping[str, int] = {"no_reverb": 150, "with_reverb": 150, "real": 300}
+FOLDERS = ("datasets/test_set", "test_set", ".")
+TEST_SET = Download(
+    "DNS 2020 test set",
+    "https://github.com/microsoft/DNS-Challenge",
+    "",
+    290_000_000,
+    "CC BY 4.0 (Microsoft)",
+    lfs=LfsFolder("microsoft/DNS-Challenge", "interspeech2020/master", "datasets/test_set"),
+)
 _FILE_ID = re.compile(r"fileid_(\d+)\.wav$", re.IGNORECASE)
 _MIXED = re.compile(r"^clnsp\d+_(?P<noise>.+)_snr(?P<snr>-?\d+)_tl(?P<tl>-?\d+)_fileid_\d+\.wav$", re.IGNORECASE)
 
@@ -44,14 +55,14 @@ class Dns2020(Corpus):
     params: Dns2020Params
     default_folder = "dns2020"
     how_to_get = (
-        "git clone -b interspeech2020/master --single-branch https://github.com/microsoft/DNS-Challenge\n"
+        "metis-bench prepare SUITE downloads it; or\n"
+        "       git clone -b interspeech2020/master --single-branch https://github.com/microsoft/DNS-Challenge\n"
         "       cd DNS-Challenge && git lfs install && git lfs pull -I datasets/test_set   (CC BY 4.0, Microsoft)"
     )
 
     def load(self) -> LoadedCorpus:
         """All items of the chosen sets. Raises MissingPrerequisite (tree, set or audio absent) and CorpusError."""
-        folders = ("datasets/test_set", "test_set", ".")
-        tree = locate("dns2020", self.root, folders, ("synthetic", "real_recordings"), self.how_to_get)
+        tree = locate("dns2020", self.root, FOLDERS, ("synthetic", "real_recordings"), self.how_to_get)
         items: list[Item] = []
         warnings: list[str] = []
         subsets: dict[str, Subset] = {}
@@ -62,6 +73,14 @@ class Dns2020(Corpus):
             subsets[name] = Subset(provides, OFFICIAL[name])
             items += found
         return LoadedCorpus(tuple(items), subsets, "CC BY 4.0 (Microsoft DNS Challenge 2020)", tuple(warnings))
+
+    def downloads(self, data: Path) -> Sequence[Fetch]:
+        """The whole test set, where nothing of it is here."""
+        try:
+            locate("dns2020", self.root, FOLDERS, ("synthetic", "real_recordings"), self.how_to_get)
+        except MissingPrerequisite:
+            return [Fetch(TEST_SET, self.root or data / "dns2020")]
+        return []
 
     def _synthetic(self, tree: Path, subset: str, warnings: list[str]) -> list[Item]:
         """One item for every file id that has a noisy or a clean file; the other one may be missing."""

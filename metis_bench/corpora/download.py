@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from metis_bench.corpora.lfs import LfsFolder
 from metis_bench.errors import CorpusError, MissingPrerequisite
 
 Progress: TypeAlias = Callable[[str, int, int], None]  # what, bytes done, bytes in all
@@ -24,7 +26,8 @@ PART = ".part"
 class Download:
     """A file for a corpus.
 
-    sha256: of the file; size: bytes; unpack: what it is, if it holds a tree; licence: said before it is fetched
+    sha256: of the file; size: bytes; unpack: what it is, if it holds a tree; licence: said before it is fetched;
+    lfs: instead of one file a folder of many, each with its own hash, of about `size` bytes together
     """
 
     name: str
@@ -33,10 +36,16 @@ class Download:
     size: int
     licence: str
     unpack: Literal["tar", "zip"] | None = None
+    lfs: LfsFolder | None = None
 
     @property
     def by_hand(self) -> str:
         """The command that does the same."""
+        if self.lfs is not None:
+            return (
+                f"git clone -b {self.lfs.branch} --single-branch {self.url}\n"
+                f"       cd {self.lfs.repo.split('/')[1]} && git lfs install && git lfs pull -I {self.lfs.folder}"
+            )
         return f"curl -L -C - -o '{self.name}' {self.url}"
 
 
@@ -50,6 +59,10 @@ def fetch(download: Download, folder: Path, progress: Progress) -> Path:
     if target.is_file() and download.unpack is None:
         return target
     require_space(folder, space_for(download) - _received(target))
+    if download.lfs is not None:
+        with _reachable(download, folder):
+            download.lfs.fetch(folder, lambda done, total: progress(f"{download.name} (files)", done, total))
+        return folder
     _retrieve(download, target, progress)
     if download.unpack is None:
         return target
@@ -86,7 +99,6 @@ def _received(target: Path) -> int:
 def _retrieve(download: Download, target: Path, progress: Progress) -> None:
     """pooch checks the hash and puts the file in place; receiving, which may be cut off, is `_receive`."""
     import pooch
-    import requests
 
     def receive(url: str, output: str, _pooch: object) -> None:
         part = target.with_name(target.name + PART)
@@ -94,23 +106,28 @@ def _retrieve(download: Download, target: Path, progress: Progress) -> None:
         shutil.move(part, output)
 
     pooch.get_logger().setLevel("WARNING")
+    known = f"sha256:{download.sha256}"
     try:
-        pooch.retrieve(
-            download.url,
-            f"sha256:{download.sha256}",
-            fname=target.name,
-            path=target.parent,
-            downloader=receive,
-        )
+        with _reachable(download, target.parent):
+            pooch.retrieve(download.url, known, fname=target.name, path=target.parent, downloader=receive)
     except ValueError as error:  # another content than the known one: nothing of it is kept
         raise CorpusError(
             f"{download.url} is not what it was: {str(error).splitlines()[0]}",
             fix="try again; if it stays so, get it by hand and look at it",
         ) from None
+
+
+@contextmanager
+def _reachable(download: Download, folder: Path) -> Iterator[None]:
+    """Errors of the network and of the disk as MissingPrerequisite, with the command that does it by hand."""
+    import requests
+
+    try:
+        yield
     except (requests.RequestException, OSError) as error:
         raise MissingPrerequisite(
             f"{download.url} cannot be downloaded ({error or type(error).__name__})",
-            fix=f"run the same command again, it goes on where it was; or by hand, in {target.parent}:\n"
+            fix=f"run the same command again, it goes on where it was; or by hand, in {folder}:\n"
             f"       {download.by_hand}",
         ) from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from metis_bench.config import Config
@@ -40,8 +41,8 @@ def fetch_all(files: Sequence[Wanted], progress: Progress) -> None:
     for folder in {w.fetch.folder for w in files}:
         require_space(folder, sum(space_for(w.fetch.file) for w in files if w.fetch.folder == folder))
     for each in files:
-        fetch(
-            each.fetch.file,
-            each.fetch.folder,
-            lambda what, done, total: progress(f"{what} (MB)", done // MB, max(1, total // MB)),
-        )
+        fetch(each.fetch.file, each.fetch.folder, partial(_in_mb, progress, each.fetch.file.lfs is None))
+
+
+def _in_mb(progress: Progress, is_bytes: bool, what: str, done: int, total: int) -> None:
+    progress(f"{what} (MB)", done // MB, max(1, total // MB)) if is_bytes else progress(what, done, total)

@@ -10,7 +10,8 @@ from typing import Any
 from metis_bench import audio
 from metis_bench.config import Config
 from metis_bench.corpora.base import corpora
-from metis_bench.engine.prepare import load_corpus
+from metis_bench.engine.manifest import compare, keep, manifest_of, manifest_place
+from metis_bench.engine.prepare import load_corpora
 from metis_bench.engine.run import read_header
 from metis_bench.engine.store import Store
 from metis_bench.errors import AudioError, UsageError, nearest
@@ -83,11 +84,18 @@ def item_record(folder: Path, name: str) -> dict[str, Any]:
     return {"run": str(folder), "item": item, "outputs": outputs}
 
 
-def verify_corpora(suite: Suite, config: Config) -> dict[str, Any]:
-    """Load each corpus of the suite and decode every audio file once; problems are listed by file."""
+def verify_corpora(suite: Suite, config: Config, *, verify: bool = False) -> dict[str, Any]:
+    """Load each corpus of the suite and decode every audio file once; problems are listed by file.
+
+    What is there is written down at the first time; verify: compare with that.
+    """
     out: list[dict[str, Any]] = []
-    for spec in suite.corpora:
-        for test_set in test_sets(spec.key, load_corpus(spec, config), suite.limit):
+    for spec, loaded in load_corpora(suite, config):
+        sets = test_sets(spec.key, loaded, suite.limit)
+        place, manifest = manifest_place(spec, suite.limit, config), manifest_of(sets)
+        changes = compare(place, manifest) if verify else []
+        keep(place, manifest)
+        for test_set in sets:
             refs = dict.fromkeys(r for p in test_set.items for r in p.files.values())
             problems = [f"{ref.path}: {reason}" for ref in refs if (reason := ref.error or _decodes(ref))]
             out.append(
@@ -99,7 +107,13 @@ def verify_corpora(suite: Suite, config: Config) -> dict[str, Any]:
                     "files": len(refs),
                     "hours": sum(ref.info.seconds for ref in refs if ref.info) / 3600,
                     "warnings": list(test_set.warnings),
-                    "problems": sorted([*problems, *_missing_fields(test_set.items, test_set.spec.provides)]),
+                    "problems": sorted(
+                        [
+                            *problems,
+                            *_missing_fields(test_set.items, test_set.spec.provides),
+                            *(change for change in changes if change.split(": ", 1)[1].startswith(f"{test_set.id} ")),
+                        ]
+                    ),
                 }
             )
     return {"sets": out}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from reference_models.config import FEATURE_SAMPLE_RATE
 from reference_models.errors import InputError
-from reference_models.mini.acoustics import F64, generator, scale_to_snr
+from reference_models.mini.acoustics import F64, generator, reverberate, scale_to_snr
 from reference_models.mini.alignment import PAUSE, PHONES
 from reference_models.mini.corpus import Recordings
 from reference_models.mini.espeak import EspeakEngine, Voice
@@ -25,7 +25,9 @@ from reference_models.seeds import derive_seed
 from reference_models.sizes import MINI_FEATURES
 from reference_models.training.models import write_weights
 from reference_models.training.objectives import Loss, Objective
+from reference_models.training.sounds import SyntheticRooms
 
+ROOMY = 0.3  # share of rows in a room
 NOISY, NOISE_DB = 0.5, (3.0, 35.0)  # share of rows; speech over noise
 DULL, CUTOFF_HZ = 0.3, (2000.0, 7000.0)  # share of rows without what lies above
 BLURRED, BLUR = 0.4, 1.2  # share of rows with a disturbed phase, as vocoders have; up to so many radians
@@ -43,8 +45,11 @@ class Hearing(Listening):
     """As `Listening`, disturbed otherwise."""
 
     purpose = "hear"
+    rooms = SyntheticRooms()
 
     def _disturb(self, samples: F64, number: int, rng: np.random.RandomState) -> F64:
+        if rng.uniform() < ROOMY:
+            samples = reverberate(samples, self.rooms(rng))[: len(samples)]
         if rng.uniform() < BLURRED:
             samples = blurred(samples, rng.uniform(0, BLUR), rng)
         if rng.uniform() < DULL:

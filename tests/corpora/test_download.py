@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import shutil
 import tarfile
 import threading
@@ -15,8 +16,9 @@ from typing import NamedTuple
 
 import pytest
 
-from metis_bench.corpora import download
+from metis_bench.corpora import download, lfs
 from metis_bench.corpora.download import Download, fetch, unpack
+from metis_bench.corpora.lfs import LfsFolder
 from metis_bench.errors import CorpusError, MissingPrerequisite
 
 CONTENT = bytes(range(256)) * 4000
@@ -175,3 +177,46 @@ def test_archives_that_lead_out_or_are_damaged(tmp_path: Path, kind: str) -> Non
             unpack(archive, kind, tmp_path / "out")  # type: ignore[arg-type]
         assert not (tmp_path / "evil").exists()
         assert not (tmp_path / "out" / "a").exists(), "never half of it"
+
+
+@pytest.fixture
+def repository(server: Served, monkeypatch: pytest.MonkeyPatch) -> LfsFolder:
+    """A branch with two files in Git LFS and one that is not."""
+    for name in ("API", "RAW", "MEDIA"):
+        monkeypatch.setattr(lfs, name, server.url)
+    names = ["data/a.wav", "data/b/c.wav", "data/README"]
+    tree = [{"path": n, "type": "blob"} for n in (*names, "other/d.wav")] + [{"path": "data/b", "type": "tree"}]
+    server.files["/repos/me/repo/git/trees/x%2Fy?recursive=1"] = json.dumps({"tree": tree}).encode()
+    for name in names[:2]:
+        content = name.encode() * 100
+        oid = hashlib.sha256(content).hexdigest()
+        pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {len(content)}\n"
+        server.files[f"/me/repo/x/y/{name}"] = pointer.encode()
+        server.files[f"/media/me/repo/x/y/{name}"] = content
+    server.files["/me/repo/x/y/data/README"] = b"read me"
+    return LfsFolder("me/repo", "x/y", "data")
+
+
+def test_a_folder_in_git_lfs(server: Served, repository: LfsFolder, tmp_path: Path) -> None:
+    seen: list[tuple[str, int, int]] = []
+    wanted = Download("files", "https://github.com/me/repo", "", 1000, "free", lfs=repository)
+    fetch(wanted, tmp_path, lambda *x: seen.append(x))
+    found = {p.relative_to(tmp_path).as_posix(): p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    assert found == {n: n.encode() * 100 for n in ("data/a.wav", "data/b/c.wav")} | {"data/README": b"read me"}
+    assert seen[-1] == ("files (files)", 3, 3)
+    del server.files["/media/me/repo/x/y/data/a.wav"]
+    fetch(wanted, tmp_path, quiet)  # what is there, and right, is not fetched again
+    (tmp_path / "data/a.wav").write_bytes(b"cut")
+    with pytest.raises(MissingPrerequisite, match="404") as caught:
+        fetch(wanted, tmp_path, quiet)
+    assert "git lfs pull -I data" in str(caught.value)
+    server.files["/media/me/repo/x/y/data/a.wav"] = b"something else"
+    with pytest.raises(CorpusError, match="not what its pointer says"):
+        fetch(wanted, tmp_path, quiet)
+    assert (tmp_path / "data/a.wav").read_bytes() == b"cut"
+
+
+def test_a_branch_without_the_folder(server: Served, repository: LfsFolder, tmp_path: Path) -> None:
+    server.files["/repos/me/repo/git/trees/x%2Fy?recursive=1"] = b'{"tree": []}'
+    with pytest.raises(CorpusError, match="does not list 'data'"):
+        repository.fetch(tmp_path, lambda *_: None)

@@ -58,9 +58,9 @@ def test_lip_to_speech_says_what_it_needs(metis_bench: Command) -> None:
     done = metis_bench("run", "suites/l2s.yaml", "--profile", "paper")
     assert done.code == 5
     for name in ("lrs2", "lrs3"):
-        assert f"the corpus '{name}' needs your data" in done.err
+        assert f"the corpus '{name}' is not on this machine" in done.err
         assert f"corpora: {{{name}: /path/to/it}}" in done.err
-        assert f"{name}_test.jsonl" in done.err
+        assert f"lip_reading/{name}.html" in done.err
 
 
 def test_the_demo_runs_every_mini_profile_and_names_the_others() -> None:

@@ -98,3 +98,26 @@ def test_mixtures_need_the_same_archive_once(
     told = capsys.readouterr().err
     assert told.count(f"{server.url}/test-clean.tar.gz") == 1 and "libri, mix" in told
     assert "Libri2Mix/libri2mix_test-clean.csv" in told
+
+
+def test_verify_names_what_has_changed(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command("prepare", "mine.yaml", "--yes", "--verify") == 2
+    assert "there is no manifest of this corpus yet" in capsys.readouterr().err
+    assert command("prepare", "mine.yaml") == 0
+    assert command("prepare", "mine.yaml", "--verify") == 0
+    capsys.readouterr()
+    folder = here / "home/data/librispeech/LibriSpeech/test-clean/1/10"
+    target, prompt = folder / "1-10-0000.flac", folder / "1-10-0001.flac"
+    whole = target.read_bytes()
+    utterance(here / "short" / "LibriSpeech", "1-10-0000", 4)
+    target.write_bytes((here / "short/LibriSpeech/test-clean/1/10/1-10-0000.flac").read_bytes())
+    assert command("prepare", "mine.yaml", "--verify") == 6
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "truncated: libri 1-10-0000 reference (1-10-0000.flac)" in shown and "frames 80000 -> 64000" in shown
+    target.write_bytes(whole[:-2] + b"\x01\x01")
+    assert command("prepare", "mine.yaml", "--verify") == 6
+    assert "other content of the same size" in " ".join(capsys.readouterr().out.split())
+    target.write_bytes(whole)
+    prompt.unlink()
+    assert command("prepare", "mine.yaml", "--verify") == 6
+    assert "missing: libri 1-10-0000 prompt (1-10-0001.flac)" in " ".join(capsys.readouterr().out.split())
