@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,8 @@ Place = tuple[Mapping[str, Any], Path | None, Mapping[str, Path]]  # parameters,
 
 def wav(path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    seed = int.from_bytes(path.name.encode()[:6], "big")
-    path.write_bytes(
-        encode_wav(Audio(np.random.default_rng(seed).standard_normal(8000).astype(np.float32) * 0.1, 16_000))
-    )
+    rng = np.random.default_rng(zlib.crc32("/".join(path.parts[-4:]).encode()))
+    path.write_bytes(encode_wav(Audio(rng.standard_normal(8000).astype(np.float32) * 0.1, 16_000)))
     return path
 
 
