@@ -9,8 +9,7 @@ the 95 % intervals do not overlap. `top-1`: of twelve talkers, whose recordings 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from metis_bench.config import load_config
 from metis_bench.engine.run import run
 from metis_bench.engine.store import Store
 from metis_bench.metrics.speakers import ge2e
+from metis_bench.report.data import load_run
 from metis_bench.suite.load import load_suite
 
 SUITE = Path(__file__).with_suffix(".yaml")
@@ -46,7 +46,7 @@ class Cell:
 class Results:
     """Cells of a run by (system, set, column)."""
 
-    def __init__(self, results: dict[str, Any]) -> None:
+    def __init__(self, results: Mapping[str, Any]) -> None:
         self.cells = {(c["system"], c["set"], c["column"]): c for c in results["cells"] if c.get("value") is not None}
 
     def __call__(self, system: str, test_set: str, column: str) -> Cell | None:
@@ -78,27 +78,25 @@ def higher(name: str, ours: Cell | None, other: Cell | None, what: str) -> None:
 
 def top_one(folder: Path, store: Store, test_set: str, system: str) -> Cell | None:
     """Share of outputs nearest to their own talker, of the twelve: mean embedding of the prompts of other items."""
-    lines = [json.loads(line) for line in (folder / "generations.jsonl").read_text().splitlines()]
-    items = {}
-    for line in (folder / "plan.jsonl").read_text().splitlines():
-        entry = json.loads(line)
-        if entry.get("set") == test_set and "audio" in entry:
-            items[entry["id"]] = entry
+    data = load_run(folder)
+    items = {item: data.items[where, item] for where, item in data.items if where == test_set}
     outputs = {
-        line["item"]: line["audio"]["sha256"]
-        for line in lines
-        if line["system"] == system and line["set"] == test_set and line.get("audio")
+        g.item: g.audio.sha256
+        for g in data.generations.values()
+        if g.system == system and g.set == test_set and g.audio is not None
     }
     if not outputs:
         return None
-    voices = {i: ge2e.embed(load(Path(e["audio"]["prompt"]["path"]), ge2e.RATE).samples) for i, e in items.items()}
-    talkers = sorted({e["cluster"] for e in items.values()})
-    right: dict[str, list[bool]] = {talker: [] for talker in talkers}
+    prompts = {name: item.audio["prompt"] for name, item in items.items()}
+    voices = {n: ge2e.embed(load(Path(p.path), ge2e.RATE).samples) for n, p in prompts.items() if p is not None}
+    talker = {name: str(item.cluster) for name, item in items.items()}
+    talkers = sorted(set(talker.values()))
+    right: dict[str, list[bool]] = {t: [] for t in talkers}
     for item, sha256 in sorted(outputs.items()):
         made = ge2e.embed(load(store.audio_path(sha256), ge2e.RATE).samples)
-        known = [np.mean([v for i, v in voices.items() if i != item and items[i]["cluster"] == t], 0) for t in talkers]
+        known = [np.mean([v for n, v in voices.items() if n != item and talker[n] == t], 0) for t in talkers]
         nearest = talkers[int(np.argmax([made @ k / np.linalg.norm(k) for k in known]))]
-        right[items[item]["cluster"]].append(nearest == items[item]["cluster"])
+        right[talker[item]].append(nearest == talker[item])
     means = np.array([100 * np.mean(r) for r in right.values() if r])
     drawn = np.random.default_rng(0).choice(means, (RESAMPLES, len(means))).mean(1)
     n = sum(map(len, right.values()))
@@ -157,4 +155,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
