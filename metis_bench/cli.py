@@ -2,109 +2,27 @@
 
 from __future__ import annotations
 
-import functools
-import json
 import os
 import signal
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import click
 
 from metis_bench import __version__
 from metis_bench.errors import MetisBenchError
-
-if TYPE_CHECKING:
-    from metis_bench.config import Config
-    from metis_bench.suite.schema import Suite
+from metis_bench.options import (
+    Selection,
+    config_option,
+    debug_option,
+    json_option,
+    print_json,
+    selecting,
+    split_names,
+)
 
 INTERRUPTED, BROKEN = 130, 70
-
-
-def _names(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> tuple[str, ...]:
-    names = tuple(n.strip() for v in value for n in v.split(",") if n.strip())
-    if value and not names:
-        raise click.BadParameter("expected one or more names, separated by commas")
-    return names
-
-
-def _set_debug(_: click.Context, __: click.Parameter, value: bool) -> None:
-    if value:
-        os.environ["METIS_BENCH_DEBUG"] = "1"
-
-
-_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on stdout.")
-_debug = click.option("--debug", is_flag=True, expose_value=False, callback=_set_debug, help="Show tracebacks.")
-_config = click.option(
-    "--config", metavar="FILE", help="Machine config (default: ./metis-bench.yaml, then the user's)."
-)
-_store = click.option("--store", metavar="DIR", help="Content store (default: from the config, else the user's cache).")
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What `run`, `plan` and `prepare` share: which suite, how much of it, and on which machine."""
-
-    suite: str
-    profile: str | None
-    overrides: tuple[str, ...]
-    systems: tuple[str, ...]
-    corpora: tuple[str, ...]
-    limit: int | None
-    config: str | None
-    store: str | None
-    workers: int | None
-
-    def load(self) -> tuple[Suite, Config]:
-        """The resolved suite and the machine (whose plug-ins may register what the suite names)."""
-        from metis_bench.config import load_config
-        from metis_bench.suite.load import load_suite
-
-        config = load_config(self.config, store=self.store, workers=self.workers)
-        suite = load_suite(
-            self.suite,
-            self.profile,
-            overrides=self.overrides,
-            only_systems=self.systems,
-            only_corpora=self.corpora,
-            limit=self.limit,
-        )
-        return suite, config
-
-
-def _selecting(function: Callable[..., int]) -> Callable[..., int]:
-    """Add the options of a Selection, and hand them over as one."""
-
-    @functools.wraps(function)
-    def collected(**values: Any) -> int:
-        names = [f.name for f in fields(Selection)]
-        return function(Selection(**{n: values.pop(n) for n in names}), **values)
-
-    options = (
-        click.argument("suite"),
-        click.option("--profile", metavar="NAME", help="Profile of the suite (default: mini, where there is one)."),
-        click.option(
-            "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a suite value, e.g. seeds=[0]."
-        ),
-        click.option("--system", "systems", metavar="A,B", multiple=True, callback=_names, help="Only these systems."),
-        click.option("--corpus", "corpora", metavar="A,B", multiple=True, callback=_names, help="Only these corpora."),
-        click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N items of each set."),
-        _config,
-        _store,
-        click.option(
-            "--workers", type=click.IntRange(min=1), metavar="N", help="Worker processes (default: all cores)."
-        ),
-    )
-    for option in reversed(options):
-        collected = option(collected)
-    return collected
-
-
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -123,12 +41,12 @@ def cli() -> None:
 
 
 @cli.command()
-@_selecting
+@selecting
 @click.option(
     "--out", metavar="DIR", type=click.Path(path_type=Path), help="Run folder (default: runs/<suite>-<profile>-<hash>)."
 )
-@_json
-@_debug
+@json_option
+@debug_option
 def run(selection: Selection, out: Path | None, as_json: bool) -> int:
     """Run a suite to its report. Running again resumes: nothing in the store is done twice.
 
@@ -144,16 +62,16 @@ def run(selection: Selection, out: Path | None, as_json: bool) -> int:
         result = run_suite(suite, machine, out=out, progress=progress)
     if as_json:
         paths = {"run": str(result.folder), "report": str(result.report)}
-        _print_json({**paths, "exit_code": result.exit_code, "results": result.results})
+        print_json({**paths, "exit_code": result.exit_code, "results": result.results})
     else:
         terminal.show_results(result)
     return result.exit_code
 
 
 @cli.command()
-@_selecting
-@_json
-@_debug
+@selecting
+@json_option
+@debug_option
 def plan(selection: Selection, as_json: bool) -> int:
     """Show what `run` would do: cells cached, to run, or blocked, with hours of audio and an estimate.
 
@@ -174,18 +92,18 @@ def plan(selection: Selection, as_json: bool) -> int:
         blocked = [{"what": b.what, "name": b.name, "reason": b.reason, "fix": b.fix} for b in prepared.blocked]
         warnings = prepared.plan.warnings()
         facts = {"id": prepared.id, "cells": cells, "scoring_estimate_s": scoring_s}
-        _print_json({**facts, "blocked": blocked, "warnings": warnings})
+        print_json({**facts, "blocked": blocked, "warnings": warnings})
     else:
         terminal.show_plan(prepared, cells, scoring_s)
     return 5 if prepared.blocked else 0
 
 
 @cli.command()
-@_selecting
+@selecting
 @click.option("--yes", is_flag=True, help="Download what may be downloaded without asking.")
 @click.option("--verify", is_flag=True, help="Compare every file with what was there when it was first prepared.")
-@_json
-@_debug
+@json_option
+@debug_option
 def prepare(selection: Selection, yes: bool, verify: bool, as_json: bool) -> int:
     """Download, make or check the corpora of a suite: counts, and every audio file decoded once.
 
@@ -210,7 +128,7 @@ def prepare(selection: Selection, yes: bool, verify: bool, as_json: bool) -> int
         else:
             click.echo("nothing was downloaded; add --yes to do it", err=True)
     report = verify_corpora(suite, machine, verify=verify)
-    _print_json(report) if as_json else terminal.show_corpora(report)
+    print_json(report) if as_json else terminal.show_corpora(report)
     return 6 if any(s["problems"] for s in report["sets"]) else 0
 
 
@@ -225,8 +143,8 @@ def prepare(selection: Selection, yes: bool, verify: bool, as_json: bool) -> int
 @click.option("--snr", "snr_db", type=(float, float), metavar="FROM TO", help="dB (default: se -5 20, tse -5 5).")
 @click.option("--seed", type=int, default=0, show_default=True, help="Another seed is another set.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N utterances.")
-@_json
-@_debug
+@json_option
+@debug_option
 def simulate(task: Literal["se", "tse"], sources: tuple[str, ...], out: Path, as_json: bool, **how: Any) -> int:
     """Make a test set for enhancement or extraction from clean speech of your own, by the paper's simulation.
 
@@ -243,7 +161,7 @@ def simulate(task: Literal["se", "tse"], sources: tuple[str, ...], out: Path, as
     with terminal.progress() as progress:
         made = make_set(task, sources, out, progress=progress, **how)
     if as_json:
-        _print_json({"items": made.items, "seconds": made.seconds, "failures": [list(f) for f in made.failures]})
+        print_json({"items": made.items, "seconds": made.seconds, "failures": [list(f) for f in made.failures]})
     else:
         click.echo(f"{made.items} items ({made.seconds / 60:.1f} min) in {out}")
     for key, reason in made.failures:
@@ -254,9 +172,9 @@ def simulate(task: Literal["se", "tse"], sources: tuple[str, ...], out: Path, as
 @cli.command()
 @click.argument("run_name", metavar="RUN")
 @click.argument("item")
-@_config
-@_json
-@_debug
+@config_option
+@json_option
+@debug_option
 def show(run_name: str, item: str, config: str | None, as_json: bool) -> int:
     """Everything about one item of a run: texts, alignment, scores, errors. RUN: a folder, its name, or 'latest'.
 
@@ -269,15 +187,15 @@ def show(run_name: str, item: str, config: str | None, as_json: bool) -> int:
     from metis_bench.engine.inspect import find_run, item_record
 
     record = item_record(find_run(run_name, load_config(config)), item)
-    _print_json(record) if as_json else terminal.show_item(record)
+    print_json(record) if as_json else terminal.show_item(record)
     return 0
 
 
 @cli.command()
 @click.argument("run_name", metavar="RUN")
-@_config
-@_json
-@_debug
+@config_option
+@json_option
+@debug_option
 def report(run_name: str, config: str | None, as_json: bool) -> int:
     """Write a finished run's report again (HTML, markdown, CSV); nothing is generated or scored.
 
@@ -291,7 +209,7 @@ def report(run_name: str, config: str | None, as_json: bool) -> int:
 
     folder = find_run(run_name, load_config(config))
     index = render(folder, run_store(folder))
-    _print_json({"run": str(folder), "report": str(index)}) if as_json else click.echo(str(index))
+    print_json({"run": str(folder), "report": str(index)}) if as_json else click.echo(str(index))
     return 0
 
 
@@ -304,12 +222,12 @@ def report(run_name: str, config: str | None, as_json: bool) -> int:
     help="Runs of `metis-train ablate`: adds losses.",
 )
 @click.option(
-    "--against", metavar="ARM,ARM", multiple=True, callback=_names, help="Compare with these (default: the first)."
+    "--against", metavar="ARM,ARM", multiple=True, callback=split_names, help="Compare with these (default: the first)."
 )
 @click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Write NAME.md and NAME.json there.")
-@_config
-@_json
-@_debug
+@config_option
+@json_option
+@debug_option
 def ablation(
     run_name: str, training: Path | None, against: tuple[str, ...], out: Path | None, config: str | None, as_json: bool
 ) -> int:
@@ -335,9 +253,9 @@ def ablation(
 
 @cli.command("ls")
 @click.argument("what", type=click.Choice(["suites", "systems", "metrics", "corpora", "runs"]), default="suites")
-@_config
-@_json
-@_debug
+@config_option
+@json_option
+@debug_option
 def list_things(what: str, config: str | None, as_json: bool) -> int:
     """List suites, systems, metrics, corpora or runs.
 
@@ -350,14 +268,14 @@ def list_things(what: str, config: str | None, as_json: bool) -> int:
     from metis_bench.engine.inspect import listing
 
     rows = listing(what, load_config(config))
-    _print_json(rows) if as_json else terminal.show_rows(what, rows)
+    print_json(rows) if as_json else terminal.show_rows(what, rows)
     return 0
 
 
 @cli.command()
-@_config
-@_json
-@_debug
+@config_option
+@json_option
+@debug_option
 def doctor(config: str | None, as_json: bool) -> int:
     """Check this machine: packages by extra, GPUs, config, corpora, store. Every problem comes with its fix.
 
@@ -369,7 +287,7 @@ def doctor(config: str | None, as_json: bool) -> int:
     from metis_bench.doctor import examine
 
     rows = examine(config)
-    _print_json(rows) if as_json else terminal.show_rows("checks", rows)
+    print_json(rows) if as_json else terminal.show_rows("checks", rows)
     return 5 if any(r["status"] == "missing" for r in rows) else 0
 
 
@@ -382,7 +300,7 @@ def _fail(error: MetisBenchError) -> int:
 
 def main(argv: list[str] | None = None) -> None:
     """The console script. Never shows a traceback unless --debug is given."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop is as resumable as Ctrl-C
+    former = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop is as resumable as Ctrl-C
     try:
         code = cli.main(args=argv, standalone_mode=False)
     except MetisBenchError as error:
@@ -404,6 +322,8 @@ def main(argv: list[str] | None = None) -> None:
             f"metis-bench: internal error: {kind}: {error}\n  fix: run again with --debug and report it", err=True
         )
         code = BROKEN
+    finally:
+        signal.signal(signal.SIGTERM, former)
     sys.exit(code or 0)
 
 

@@ -12,6 +12,7 @@ least 3 s, drawn by a seed from LibriMix' list of LibriSpeech. `speakerbeam` rea
 from __future__ import annotations
 
 import csv
+import functools
 import io
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -181,13 +182,17 @@ class _Recipe:
 
     def __init__(self, librispeech: Path, noise: Path | None, mode: Literal["max", "min"], cache: Path) -> None:
         self.librispeech, self.noise, self.mode, self.cache = librispeech, noise, mode, cache
+        self._made_of = functools.cache(self._hashed)  # asked for every part of every mixture
 
     def place(self, mixture: Mixture, part: str) -> Path:
         """Where `s1`, `s2`, `mix_clean` or `mix_both` of a mixture goes."""
+        made_of = self._made_of(mixture, self.noise is not None and part == "mix_both")
+        return self.cache / f"wav16k-{self.mode}" / part / f"{mixture.name}-{made_of}.wav"
+
+    def _hashed(self, mixture: Mixture, noisy: bool) -> str:
         sizes = [_size(self.librispeech / path) for path, _ in mixture.sources]
-        sizes.append(_size(self.noise / mixture.noise[0]) if self.noise and part == "mix_both" else 0)
-        made_of = sha256_json([mixture.name, mixture.sources, mixture.noise, self.mode, sizes])
-        return self.cache / f"wav16k-{self.mode}" / part / f"{mixture.name}-{made_of[:12]}.wav"
+        sizes.append(_size(self.noise / mixture.noise[0]) if self.noise and noisy else 0)
+        return sha256_json([mixture.name, mixture.sources, mixture.noise, self.mode, sizes])[:12]
 
     def make(self, mixture: Mixture, wanted: Sequence[str]) -> None:
         """Write the parts of a mixture that are not there. Raises AudioError."""

@@ -19,9 +19,9 @@ from typing import Literal
 from metis_bench.audio import Audio, encode_wav, load, probe
 from metis_bench.corpora.base import Corpus, Fetch, Field, Item, LoadedCorpus, Params, Subset, corpora
 from metis_bench.corpora.download import Download
-from metis_bench.corpora.lists import count_warning, locate, missing_warning, read_lines, visible
+from metis_bench.corpora.lists import absent, count_warning, locate, missing_warning, read_lines, visible
 from metis_bench.corpora.published import find_list, missing_list
-from metis_bench.errors import AudioError, CorpusError, MissingPrerequisite
+from metis_bench.errors import AudioError, CorpusError
 from metis_bench.files import write_atomic
 from reference_models.seeds import derive_seed
 
@@ -97,10 +97,8 @@ def librispeech_tree(root: Path | None, split: str) -> Tree:
 
 def missing_tree(root: Path | None, split: str, data: Path) -> list[Fetch]:
     """What is to be downloaded for `librispeech_tree` to find it."""
-    try:
-        librispeech_tree(root, split)
-    except MissingPrerequisite:
-        return [Fetch(ARCHIVES[split], root or data / "librispeech")] if split in ARCHIVES else []
+    if split in ARCHIVES and absent(lambda: librispeech_tree(root, split)):
+        return [Fetch(ARCHIVES[split], root or data / "librispeech")]
     return []
 
 

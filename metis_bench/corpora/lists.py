@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from metis_bench.errors import CorpusError, MissingPrerequisite
@@ -27,6 +27,15 @@ def locate(name: str, root: Path | None, folders: Sequence[str], signs: Sequence
         f"the corpus '{name}' is not there: looked for {' or '.join(signs)} in{looked}",
         fix=f"{how_to_get}\n       then put it into {places[0]}, or {configure}",
     )
+
+
+def absent(look: Callable[[], object]) -> bool:
+    """Whether what `look` looks for is missing (MissingPrerequisite)."""
+    try:
+        look()
+    except MissingPrerequisite:
+        return True
+    return False
 
 
 def read_text(path: Path) -> str:

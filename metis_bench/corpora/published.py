@@ -10,6 +10,7 @@ from pathlib import Path
 
 from metis_bench.corpora.base import Fetch
 from metis_bench.corpora.download import Download
+from metis_bench.corpora.lists import absent
 from metis_bench.errors import CorpusError, MissingPrerequisite
 from metis_bench.hashing import sha256_file
 
@@ -74,9 +75,7 @@ def find_list(name: str, root: Path | None, cache: Path, *, exact: bool = True) 
 
 def missing_list(name: str, root: Path | None, cache: Path) -> list[Fetch]:
     """What is to be downloaded for `find_list` to find it."""
-    try:
-        find_list(name, root, cache, exact=False)
-    except MissingPrerequisite:
+    if absent(lambda: find_list(name, root, cache, exact=False)):
         return [Fetch(LISTS[name], cache / FOLDER)]
     return []
 

@@ -20,8 +20,8 @@ from pydantic import Field as Limit
 
 from metis_bench.corpora.base import Corpus, Fetch, Item, LoadedCorpus, Params, Subset, corpora
 from metis_bench.corpora.download import Download
-from metis_bench.corpora.lists import locate, read_text, visible
-from metis_bench.errors import CorpusError, MissingPrerequisite
+from metis_bench.corpora.lists import absent, locate, read_text, visible
+from metis_bench.errors import CorpusError
 from reference_models.seeds import derive_seed
 
 AUDIO, TEXT = "wav48_silence_trimmed", "txt"
@@ -71,7 +71,7 @@ class Vctk(Corpus):
 
     def load(self) -> LoadedCorpus:
         """The drawn pairs. Raises MissingPrerequisite (tree absent) and CorpusError."""
-        tree = locate("vctk", self.root, (".", "VCTK-Corpus-0.92"), (AUDIO,), self.how_to_get)
+        tree = self._tree()
         utterances, warnings = read_utterances(tree, self.params.mic)
         items = tuple(self._pairs(utterances, tree))
         if len(items) < self.params.items:
@@ -85,11 +85,12 @@ class Vctk(Corpus):
 
     def downloads(self, data: Path) -> Sequence[Fetch]:
         """The archive, where there is no tree."""
-        try:
-            locate("vctk", self.root, (".", "VCTK-Corpus-0.92"), (AUDIO,), self.how_to_get)
-        except MissingPrerequisite:
+        if absent(self._tree):
             return [Fetch(ARCHIVE, (self.root or data / "vctk") / "VCTK-Corpus-0.92")]
         return []
+
+    def _tree(self) -> Path:
+        return locate("vctk", self.root, (".", "VCTK-Corpus-0.92"), (AUDIO,), self.how_to_get)
 
     def _pairs(self, utterances: Sequence[Utterance], tree: Path) -> list[Item]:
         """So many sources, each with the first prompt of its own order that fits it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from metis_bench.cli import cli
+from metis_bench.cli import cli, main
 from tests.e2e.conftest import Command
 from tests.e2e.test_malformed import TONE
 
@@ -36,6 +37,13 @@ def test_help_needs_no_heavy_import() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "Exit codes" in done.stdout
+
+
+def test_the_command_leaves_the_signals_of_its_caller() -> None:
+    former = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit):
+        main(["ls", "suites"])
+    assert signal.getsignal(signal.SIGTERM) is former
 
 
 def test_every_command_and_flag_is_documented() -> None:

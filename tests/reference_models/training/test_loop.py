@@ -156,11 +156,12 @@ def test_a_signal_ends_a_run_with_a_checkpoint(tmp_path: Path, data: Path) -> No
     chosen = recipe()
     trainee = build(chosen)
     batches = TokenBatches(Shards([data]), tokens=400, seed=0, names=trainee.arrays)
+    former = signal.getsignal(signal.SIGTERM)
     trained = train(trainee.objective, batches, config(), tmp_path, progress=interrupt)
     assert trained.interrupted and trained.step == 3
     found = checkpoint.latest(tmp_path / "checkpoints")
     assert found is not None and checkpoint.read(found).step == 3
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is former
 
 
 def test_the_moving_average_is_what_a_run_ends_with(tmp_path: Path, data: Path) -> None:
