@@ -10,6 +10,7 @@ the user's config folder. Relative paths are relative to the file. Example:
     workers: 8
     devices: ["0", "1"]             # GPUs for systems that use one; default: all that are visible
     checkpoints: /data/metis      # the files of the Metis release (see docs/reference-models.md)
+    weights: /data/metric-weights # models that metrics need (see docs/metrics.md)
     plugins: [my_systems.py]        # Python files that register systems or metrics
     timeout_s: 900
 """
@@ -32,7 +33,8 @@ from metis_bench.suite import documents
 
 FILE_NAME = "metis-bench.yaml"
 CHECKPOINTS = "METIS_CHECKPOINTS"  # where the weights of the reference models lie, for this process and its workers
-KEYS = ("corpora", "store", "runs", "workers", "devices", "checkpoints", "plugins", "timeout_s")
+WEIGHTS = "METIS_BENCH_WEIGHTS"  # and those of the metrics' models
+KEYS = ("corpora", "store", "runs", "workers", "devices", "checkpoints", "weights", "plugins", "timeout_s")
 
 
 def home() -> Path:
@@ -62,6 +64,7 @@ class Config:
     workers: int = field(default_factory=cpu_count)
     devices: tuple[str, ...] | None = None
     checkpoints: Path | None = None
+    weights: Path | None = None
     plugins: tuple[str, ...] = ()
     timeout_s: float = 900.0
 
@@ -138,8 +141,9 @@ def load_config(explicit: str | None = None, *, store: str | None = None, worker
     if workers is not None:
         values["workers"] = workers
     config = Config(file=path, **values)
-    if config.checkpoints is not None:
-        os.environ[CHECKPOINTS] = str(config.checkpoints)  # workers inherit it
+    for name, folder in ((CHECKPOINTS, config.checkpoints), (WEIGHTS, config.weights)):
+        if folder is not None:
+            os.environ[name] = str(folder)  # workers inherit it
     load_plugins(config.plugins)
     return config
 
@@ -164,7 +168,7 @@ def _value(doc: documents.Document, key: str, value: Any, base: Path) -> Any:
         if not isinstance(value, dict):
             raise doc.error((key,), "corpora must map corpus names to folders")
         return {name: absolute(text, (key, name)) for name, text in value.items()}
-    if key in ("store", "runs", "checkpoints"):
+    if key in ("store", "runs", "checkpoints", "weights"):
         return absolute(value, (key,))
     if key in ("devices", "plugins"):
         if not isinstance(value, list):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -33,6 +34,18 @@ def sha256_file(path: Path) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def kept_sha256(path: Path) -> str:
+    """Of a file of gigabytes: read once a process as long as its size and time of change stay the same."""
+    stat = path.stat()
+    return _kept(str(path), stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=256)
+def _kept(path: str, size: int, changed: int) -> str:
+    del size, changed  # part of the cache's key
+    return sha256_file(Path(path))
 
 
 def sha256_path(path: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
 
@@ -11,6 +11,7 @@ from metis_bench.audio import Audio
 from metis_bench.corpora.base import Field, Params, Task
 from metis_bench.errors import ItemError
 from metis_bench.hashing import JSON
+from metis_bench.metrics.weights import Weights
 from metis_bench.registry import Registry
 
 Status: TypeAlias = Literal["ok", "undefined", "failed"]
@@ -63,7 +64,21 @@ class Clip:
 
 
 class Extractor(ABC):
-    """Turns a clip into a JSON feature (transcript, embedding) that the store keeps by (signature, audio)."""
+    """Turns a clip into a JSON feature (transcript, embedding) that the store keeps by (signature, audio).
+
+    packages, extra, weights: what it needs;  batch: how many clips `extract_all` likes to have at once
+    """
+
+    kind: ClassVar[str]
+    name: ClassVar[str]
+    packages: ClassVar[tuple[str, ...]] = ()
+    extra: ClassVar[str] = "embedded"
+    weights: ClassVar[tuple[Weights, ...]] = ()
+    batch: ClassVar[int] = 1
+
+    def check(self) -> None:
+        """Raise MissingPrerequisite when a package or weights are missing. Cheap."""
+        require_all(f"{self.kind} '{self.name}'", self.packages, self.extra, self.weights)
 
     @abstractmethod
     def signature(self) -> Mapping[str, JSON]:
@@ -72,6 +87,16 @@ class Extractor(ABC):
     @abstractmethod
     def extract(self, clip: Clip) -> JSON:
         """The feature. Raises Undefined when there is none for this audio."""
+
+    def extract_all(self, clips: Sequence[Clip]) -> list[JSON | ItemError]:
+        """What `extract` gives or raises for each clip, whatever stands beside it. Override it where `batch` > 1."""
+        return [self._extracted(clip) for clip in clips]
+
+    def _extracted(self, clip: Clip) -> JSON | ItemError:
+        try:
+            return self.extract(clip)
+        except ItemError as error:
+            return error
 
 
 @dataclass(frozen=True)
@@ -110,6 +135,7 @@ class Metric(ABC):
     keyed: ClassVar[bool] = True
     packages: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = "embedded"
+    weights: ClassVar[tuple[Weights, ...]] = ()
     params_type: ClassVar[type[Params]] = Params
 
     def __init__(self, params: Params, context: MetricContext) -> None:
@@ -128,10 +154,7 @@ class Metric(ABC):
 
     def check(self) -> None:
         """Raise MissingPrerequisite when a package or weights are missing. Cheap."""
-        from metis_bench.systems.base import require_package
-
-        for package in self.packages:
-            require_package(package, f"metric '{type(self).__name__}'", self.extra)
+        require_all(f"metric '{type(self).__name__.lower()}'", self.packages, self.extra, self.weights)
 
     @abstractmethod
     def signature(self) -> Mapping[str, JSON]:
@@ -145,6 +168,16 @@ class Metric(ABC):
     @abstractmethod
     def score(self, sample: Sample) -> dict[str, Score]:
         """A Score for every column id. Raise Undefined when no column has a value for this audio."""
+
+
+def require_all(what: str, packages: Sequence[str], extra: str, weights: Sequence[Weights]) -> None:
+    """Raise MissingPrerequisite for the first of them that is not on this machine."""
+    from metis_bench.systems.base import require_package
+
+    for package in packages:
+        require_package(package, what, extra)
+    for each in weights:
+        each.require(what)
 
 
 metrics: Registry[Metric] = Registry("metric", "metis_bench.metrics")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 
 from metis_bench.config import CHECKPOINTS
 from metis_bench.errors import MissingPrerequisite
-from metis_bench.hashing import JSON, sha256_file
+from metis_bench.hashing import JSON, kept_sha256
 from metis_bench.systems.told import told
 
 RANDOM = ("random-tiny", "random-full")
@@ -49,16 +48,4 @@ def weight_files(parts: Mapping[str, str | Path], where: str | None) -> dict[str
 def content(weights: Path) -> JSON:
     """sha256 of a weight file, and of what beside it says its sizes, if that is there."""
     beside = [path for suffix in DESCRIBED if (path := weights.with_suffix(suffix)).is_file()]
-    return [_sha256(str(path), *_stamp(path)) for path in (weights, *beside)]
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    stat = path.stat()
-    return stat.st_size, stat.st_mtime_ns
-
-
-@lru_cache(maxsize=64)
-def _sha256(path: str, size: int, changed: int) -> str:
-    """Of gigabytes that several systems of one run share: read once a process."""
-    del size, changed  # part of the cache's key
-    return sha256_file(Path(path))
+    return [kept_sha256(path) for path in (weights, *beside)]

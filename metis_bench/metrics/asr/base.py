@@ -7,7 +7,6 @@ from typing import ClassVar
 from metis_bench.errors import MissingPrerequisite
 from metis_bench.metrics.base import Extractor
 from metis_bench.registry import Registry
-from metis_bench.systems.base import require_package
 
 # What the SeedTTS-eval protocol uses (BytedanceSpeech/seed-tts-eval@752f429 run_wer.py:85-101)
 PROTOCOL_RECOGNISER = {"en": "whisper-large-v3", "zh": "paraformer-zh"}
@@ -16,13 +15,12 @@ PROTOCOL_RECOGNISER = {"en": "whisper-large-v3", "zh": "paraformer-zh"}
 class Recogniser(Extractor):
     """Register with `@recognisers.register("name")`. The feature is {"text": transcript}; empty is a legal transcript.
 
-    languages: what it recognises; packages, extra: what it needs installed
+    languages: what it recognises
     """
 
-    name: ClassVar[str]
+    kind = "recogniser"
     languages: ClassVar[frozenset[str]]
-    packages: ClassVar[tuple[str, ...]] = ()
-    extra: ClassVar[str] = "asr"
+    extra = "asr"
 
     def __init__(self, texts: tuple[str, ...], language: str) -> None:
         """`texts`: all texts of the corpus, for recognisers with a closed vocabulary."""
@@ -30,15 +28,14 @@ class Recogniser(Extractor):
         self.language = language
 
     def check(self) -> None:
-        """Raise MissingPrerequisite when a package is missing or the language is not one it knows. Cheap."""
+        """Raise MissingPrerequisite when a package or weights are missing, or it does not know the language. Cheap."""
         if self.language not in self.languages:
             protocol = PROTOCOL_RECOGNISER.get(self.language, "whisper-large-v3")
             raise MissingPrerequisite(
                 f"recogniser '{self.name}' knows only {', '.join(sorted(self.languages))}, not '{self.language}'",
                 fix=f"choose a recogniser for it (the protocol's is {protocol}), or leave wer out of this corpus",
             )
-        for package in self.packages:
-            require_package(package, f"recogniser '{self.name}'", self.extra)
+        super().check()
 
 
 recognisers: Registry[Recogniser] = Registry("recogniser", "metis_bench.metrics.asr")
