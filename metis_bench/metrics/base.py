@@ -34,6 +34,7 @@ class Column:
     aggregate: Literal["mean", "ratio", "max"] = "mean"
     ratio: tuple[str, str] = ("", "")
     headline: bool = False
+    ranked: bool = True
     help: str = ""
 
 
