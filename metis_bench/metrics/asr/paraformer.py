@@ -7,6 +7,7 @@ Transcripts are then written in simplified characters by `zhconv` (GPL-2.0-or-la
 from __future__ import annotations
 
 import functools
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,26 +31,23 @@ FILES = ("model.pt", "config.yaml", "tokens.json", "am.mvn")
 
 @functools.lru_cache(maxsize=1)
 def _model(place: str) -> Any:
-    from funasr import AutoModel
-
-    _check_keys(Path(place))
-    return AutoModel(model=place, disable_update=True, disable_pbar=True, disable_log=True, device=device())
-
-
-def _check_keys(place: Path) -> None:
-    """FunASR leaves what a file lacks at random values, with a warning: that is no recogniser."""
+    """A funasr.AutoModel all of whose tensors come from the file: it would leave others at random, with a warning."""
     import torch
     from funasr import AutoModel
 
-    built = AutoModel.build_model(model=str(place), init_param=None, disable_update=True, device="cpu")[0]
+    file = Path(place) / "model.pt"
     try:
-        given = torch.load(place / "model.pt", map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError) as error:
-        raise MissingPrerequisite(f"{place / 'model.pt'} cannot be loaded: {error}", fix="get it again") from None
-    given = given.get("state_dict", given.get("model", given))
-    lacking = sorted(set(built.state_dict()) - {key.removeprefix("module.") for key in given})
+        given = torch.load(file, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        raise MissingPrerequisite(f"{file} cannot be loaded: {error}", fix="get it again") from None
+    quiet = {"disable_update": True, "disable_pbar": True, "disable_log": True}
+    model = AutoModel(model=place, device=device(), ncpu=torch.get_num_threads(), **quiet)
+    for key in ("state_dict", "model_state_dict", "model"):
+        given = given.get(key, given)
+    lacking = sorted(set(model.model.state_dict()) - {key.removeprefix("module.") for key in given})
     if lacking:
-        raise MissingPrerequisite(f"{place / 'model.pt'} lacks {lacking[0]}", fix="get it again")
+        raise MissingPrerequisite(f"{file} lacks {lacking[0]} and {len(lacking) - 1} more", fix="get it again")
+    return model
 
 
 @recognisers.register("paraformer-zh")
@@ -94,5 +92,5 @@ class Paraformer(Recogniser):
             return {"text": ""}
         import zhconv
 
-        (found,) = _model(str(self._place)).generate(input=samples, batch_size_s=BATCH_S, disable_pbar=True)
-        return {"text": zhconv.convert(found["text"], "zh-cn")}
+        found = _model(str(self._place)).generate(input=samples, batch_size_s=BATCH_S, disable_pbar=True)
+        return {"text": zhconv.convert("".join(one["text"] for one in found), "zh-cn")}  # none where it hears nothing
