@@ -320,10 +320,8 @@ def _rank(cells: list[dict[str, Any]], ranked: Mapping[str, bool], columns: Mapp
         if c["status"] == "complete" and ranked[c["system"]] and c["value"] is not None:
             groups[c["set"], c["column"]].append(c)
     for (_, column), group in groups.items():
-        if not columns[column][1].ranked:
-            continue
         sign = -1.0 if columns[column][1].direction == "higher" else 1.0
-        for c in group:
+        for c in group if columns[column][1].ranked else ():
             c["rank"] = 1 + sum(sign * o["value"] < sign * c["value"] for o in group)
 
 

@@ -49,6 +49,11 @@ class Sim(Metric):
         return frozenset({self.params.pair})
 
     @property
+    def extracts(self) -> tuple[tuple[SpeakerEncoder, Literal["output"] | Field], ...]:
+        """The embeddings of both."""
+        return ((self.encoder, "output"), (self.encoder, self.params.pair))
+
+    @property
     def columns(self) -> tuple[Column, ...]:
         """`sim.<model>` against the prompt, `.ref` against the reference, `.source` (lower is better) the source."""
         model, pair = self.params.model, self.params.pair

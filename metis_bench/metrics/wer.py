@@ -8,7 +8,7 @@ Beside it always stand the corpus rate (all errors over all words) and the mean 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, cast
+from typing import Annotated, Literal, cast
 
 from metis_bench.corpora.base import ALL_TASKS, Params
 from metis_bench.errors import ItemError
@@ -99,6 +99,11 @@ class Wer(Metric):
                 help=f"mean over the utterances at no more than {KEPT:g} %: leaves out failures, ranks nothing",
             ),
         )
+
+    @property
+    def extracts(self) -> tuple[tuple[Recogniser, Literal["output"]], ...]:
+        """The transcript of the output."""
+        return ((self.recogniser, "output"),)
 
     def check(self) -> None:
         """Raise MissingPrerequisite (recogniser) or SuiteError (profile) when the corpus' language is not covered."""

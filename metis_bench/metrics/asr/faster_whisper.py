@@ -51,6 +51,7 @@ class FasterWhisper(Recogniser):
 
     languages = frozenset(LANGUAGES.split())
     packages = ("faster-whisper",)
+    network = True
 
     @property
     def _place(self) -> Path:

@@ -48,6 +48,7 @@ class Hubert(Recogniser):
     name = "hubert-large-ls960-ft"
     languages = frozenset({"en"})
     extra = ""
+    network = True
     weights = (Weights(name, "Apache-2.0", 1.3, FILES, f"facebook/{name}"),)
 
     @property

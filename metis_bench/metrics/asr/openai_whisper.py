@@ -43,6 +43,7 @@ class OpenAIWhisper(Recogniser):
 
     languages = frozenset(LANGUAGES.split())
     packages = ("openai-whisper",)
+    network = True
     told: ClassVar[bool] = True
     beams: ClassVar[int | None] = None
 

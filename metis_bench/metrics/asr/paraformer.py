@@ -57,6 +57,7 @@ class Paraformer(Recogniser):
     name = "paraformer-zh"
     languages = frozenset({"zh"})
     packages = ("funasr", "zhconv", "kaldi-native-fbank")
+    network = True
     weights = (
         Weights(
             name,

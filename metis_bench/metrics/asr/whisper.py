@@ -68,6 +68,7 @@ class Whisper(Recogniser):
 
     languages = frozenset(LANGUAGES.split())
     extra = ""
+    network = True
     batch = 8
 
     @property
