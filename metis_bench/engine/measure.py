@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from metis_bench.audio import AUDIO_VERSION
@@ -29,7 +30,10 @@ from metis_bench.suite.schema import MetricSpec
 
 @dataclass(frozen=True)
 class BoundMetric:
-    """A metric built for one corpus, with its signature."""
+    """A metric built for one corpus, with its signature.
+
+    blocked: why it cannot be computed on this machine; its cells say so
+    """
 
     index: int
     corpus: str
@@ -37,28 +41,34 @@ class BoundMetric:
     context: MetricContext
     metric: Metric
     signature: Mapping[str, JSON]
-    signature_id: str | None  # None: not applicable to any set of the corpus
+    signature_id: str | None  # None: not applicable to any set of the corpus, or blocked
+    blocked: str | None = None
 
 
 def bind(
-    specs: Sequence[MetricSpec], contexts: Mapping[str, MetricContext], provides: Mapping[str, frozenset[Field]]
+    specs: Sequence[MetricSpec],
+    contexts: Mapping[str, MetricContext],
+    provides: Mapping[str, frozenset[Field]],
+    blocked: Mapping[tuple[int, str], str] = MappingProxyType({}),
 ) -> list[BoundMetric]:
     """Every metric for every corpus. Signatures hash weights but load no model.
 
+    blocked: by number of the spec and corpus, why it cannot be computed here
     provides: fields that at least one set of the corpus has. A metric that no set can satisfy is bound without a
     signature: it will only ever be 'not applicable' (a closed-vocabulary recogniser cannot be built without texts).
     """
     out: list[BoundMetric] = []
     for corpus, context in contexts.items():
-        for spec in specs:
+        for number, spec in enumerate(specs):
             metric = metrics.get(spec.type)(spec.params, context)
             signature: dict[str, JSON] = {}
-            if context.task in metric.tasks and metric.needs <= provides[corpus]:
+            reason = blocked.get((number, corpus))
+            if reason is None and context.task in metric.tasks and metric.needs <= provides[corpus]:
                 signature = {**metric.signature(), **({"decoding": AUDIO_VERSION} if metric.keyed else {})}
                 if not type(metric).__module__.startswith("metis_bench."):  # a plug-in's author raises no version
                     signature["source"] = source_hash(type(metric), Metric)
             name = sha256_json(signature)[:12] if signature else None
-            out.append(BoundMetric(len(out), corpus, spec, context, metric, signature, name))
+            out.append(BoundMetric(len(out), corpus, spec, context, metric, signature, name, reason))
     return out
 
 
@@ -217,12 +227,13 @@ def _wanted(plan: Plan, bound: Sequence[BoundMetric]) -> Iterator[tuple[int, int
     for row_index, row in enumerate(plan.rows):
         test_set = sets[row.set_id]
         for one in bound:
-            if one.corpus == test_set.corpus and absent(plan, row.system, test_set, one.metric) is None:
+            if one.corpus == test_set.corpus and absent(plan, row.system, test_set, one) is None:
                 yield row_index, one.index
 
 
-def absent(plan: Plan, system: str, test_set: TestSet, metric: Metric) -> str | None:
+def absent(plan: Plan, system: str, test_set: TestSet, one: BoundMetric) -> str | None:
     """Why a (system, set, metric) is not applicable, decided before anything runs; None where it has a cell."""
+    metric = one.metric
     reason = plan.not_applicable.get((system, test_set.id))
     if reason is not None:
         return reason
@@ -231,6 +242,8 @@ def absent(plan: Plan, system: str, test_set: TestSet, metric: Metric) -> str | 
     missing = sorted(metric.needs - test_set.spec.provides)
     if missing:
         return f"the set has no {', no '.join(missing)}"
+    if one.blocked is not None:
+        return one.blocked
     return None if metric.keyed or plan.facts[system].timed else "it only copies a file"
 
 

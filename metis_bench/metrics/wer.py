@@ -8,7 +8,7 @@ Beside it always stand the corpus rate (all errors over all words) and the mean 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal, TypeAlias, cast
 
 from metis_bench.corpora.base import ALL_TASKS, Params
 from metis_bench.errors import ItemError
@@ -23,10 +23,13 @@ USUAL = "seed_tts_eval"  # the profile that a column does not name
 KEPT = 50.0  # %, of `le50`
 
 
-class WerParams(Params):
-    """asr: the recogniser; profile: how both texts are normalised."""
+RecogniserName: TypeAlias = Annotated[str, registered(recognisers)]
 
-    asr: Annotated[str, registered(recognisers)] = "pocketsphinx"
+
+class WerParams(Params):
+    """asr: the recogniser, or one by language of the corpus; profile: how both texts are normalised."""
+
+    asr: RecogniserName | dict[str, RecogniserName] = "pocketsphinx"
     profile: Annotated[str, registered(profiles)] = USUAL
 
 
@@ -68,12 +71,14 @@ class Wer(Metric):
     def __init__(self, params: Params, context: MetricContext) -> None:
         super().__init__(params, context)
         self.profile: Profile = profiles.get(self.params.profile)()
-        self.recogniser: Recogniser = recognisers.get(self.params.asr)(context.texts, context.language)
+        asr = self.params.asr
+        self.asr = asr if isinstance(asr, str) else asr.get(context.language) or next(iter(asr.values()))
+        self.recogniser: Recogniser = recognisers.get(self.asr)(context.texts, context.language)
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """Mean over utterances (the headline), corpus rate, and the mean of those at no more than 50 %."""
-        how = self.params.asr if self.params.profile == USUAL else f"{self.params.asr}.{self.params.profile}"
+        how = self.asr if self.params.profile == USUAL else f"{self.asr}.{self.params.profile}"
         column, label = f"wer.{how}", f"WER ({how})"
         return (
             Column(column, label, "lower", 100.0, unit="%", headline=True, help="mean of the utterances' error rates"),
