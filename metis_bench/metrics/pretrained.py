@@ -20,7 +20,10 @@ def open_pretrained(kind: Any, folder: Path, *, not_needed: tuple[str, ...] = ()
     """
     import torch
     from safetensors import SafetensorError
+    from transformers import utils
 
+    its_logging: Any = utils.logging
+    its_logging.disable_progress_bar()  # the run has one of its own, on the same terminal
     try:
         model, found = kind.from_pretrained(
             folder,

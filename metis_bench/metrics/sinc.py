@@ -1,6 +1,6 @@
-"""Windowed sinc resampling equal to torchaudio's default `Resample`, which the official SIM puts before its model.
+"""Windowed sinc resampling equal (1e-5) to torchaudio's default `Resample`, which the official SIM uses.
 
-The rest of the harness resamples with soxr; the two differ above 0.9 of the lower Nyquist frequency.
+The rest of the harness resamples with soxr, whose pass band is flatter and ends more steeply.
 Source: pytorch/audio src/torchaudio/functional/functional.py:_get_sinc_resample_kernel, _apply_sinc_resample_kernel.
 """
 
