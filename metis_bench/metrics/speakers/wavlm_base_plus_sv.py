@@ -24,7 +24,7 @@ MIN_SECONDS = 0.4  # its time-delay layers use up 14 frames of 20 ms, and a devi
 
 WEIGHTS = Weights(
     name="wavlm-base-plus-sv",
-    licence="the card names none; WavLM's repository microsoft/UniSpeech is CC BY-SA 3.0",
+    licence="CC BY-SA 3.0, the LICENSE of microsoft/UniSpeech that its card names",
     gigabytes=0.4,
     files=("config.json", "preprocessor_config.json", "model.safetensors|pytorch_model.bin"),
     repo="microsoft/wavlm-base-plus-sv",
