@@ -38,9 +38,11 @@ class Weights:
 
     def complete(self, place: Path) -> bool:
         """Is it all there?"""
-        if not self.files:
-            return place.is_file()
-        return all(any((place / name).is_file() for name in entry.split("|")) for entry in self.files)
+        return not self.lacking(place) if self.files else place.is_file()
+
+    def lacking(self, folder: Path) -> list[str]:
+        """The entries of `files` that a folder does not hold."""
+        return [entry for entry in self.files if not any((folder / name).is_file() for name in entry.split("|"))]
 
     def place(self) -> Path:
         """Where a user puts it."""
@@ -60,7 +62,7 @@ class Weights:
         if found is not None:
             return found
         place = self.place()
-        lacking = [entry for entry in self.files if not self.complete(place / entry)] if place.is_dir() else []
+        lacking = self.lacking(place) if place.is_dir() else []
         lacks = f" ({place} lacks {lacking[0].replace('|', ' or ')})" if lacking else ""
         get = self.get or f"hf download {self.repo} --local-dir '{place}'"
         unnamed = "" if user_folder() else "; name the folder in metis-bench.yaml:  weights: /path/to/it"
