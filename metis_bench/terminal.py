@@ -131,7 +131,8 @@ def show_plan(prepared: Prepared, cells: Sequence[Mapping[str, Any]], scoring_s:
     for w in prepared.plan.warnings():
         out.print(f"[yellow]warning:[/] {escape(w)}", soft_wrap=True)
     for b in prepared.blocked:
-        out.print(f"[red]blocked {b.what} '{escape(b.name)}':[/] {escape(b.reason)}", soft_wrap=True)
+        without = " (runs go on without it)" if b.what == "metric" else ""
+        out.print(f"[red]blocked {b.what} '{escape(b.name)}'{without}:[/] {escape(b.reason)}", soft_wrap=True)
         if b.fix:
             out.print(f"  fix: {b.fix}", markup=False, soft_wrap=True)
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from metis_bench.audio import Audio, encode_wav
 from metis_bench.corpora.base import Corpus, Field, Item, LoadedCorpus, Params, Subset, Task, corpora
-from metis_bench.errors import ItemError
+from metis_bench.errors import ItemError, MissingPrerequisite
 from metis_bench.files import write_atomic
 from metis_bench.hashing import JSON
 from metis_bench.metrics.base import Clip, Column, Extractor, Metric, Sample, Score, Undefined, metrics
@@ -279,6 +279,7 @@ class LevelNetwork(LevelExtractor):
 class LevelParams(Params):
     scale: float = 1.0
     crash_below: float = 0.0
+    locked: str = ""  # what it says it lacks
     network: str = ""  # its mood
     at: float = 0.0
 
@@ -303,10 +304,19 @@ class ToyLevel(Metric):
         )
 
     def signature(self) -> Mapping[str, JSON]:
-        return {"metric": "toy-level", **self.params.model_dump()}
+        assert not self._locked, "what is missing has no content"
+        return {"metric": "toy-level", **self.params.model_dump(exclude={"locked"})}
 
     def size(self, text: str | None, language: str) -> float | None:
         return 2.0
+
+    def check(self) -> None:
+        if self._locked:
+            raise MissingPrerequisite(f"{self.context.language} needs a key", fix="find it")
+
+    @property
+    def _locked(self) -> bool:
+        return self.context.language in self.params.locked.split()
 
     @property
     def extractor(self) -> LevelExtractor:

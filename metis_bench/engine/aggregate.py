@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metis_bench import stats
-from metis_bench.engine.measure import BoundMetric, absent
+from metis_bench.engine.measure import BoundMetric, absent, protocol_id
 from metis_bench.hashing import JSON, canonical_json
 from metis_bench.metrics.base import Column
 from metis_bench.suite.plan import Plan, TestSet
@@ -34,28 +34,6 @@ class Value:
     value: float | None
     reason: str | None
     detail: Mapping[str, Any]
-
-
-def score_lines(
-    plan: Plan, bound: Sequence[BoundMetric], scores: Mapping[tuple[int, int], Mapping[str, Any]]
-) -> list[dict[str, JSON]]:
-    """Lines of scores.jsonl: one a (row, column), in plan order."""
-    lines: list[dict[str, JSON]] = []
-    for (row_index, metric_index), columns in sorted(scores.items()):
-        row = plan.rows[row_index]
-        for column, score in columns.items():
-            lines.append(
-                {
-                    "system": row.system,
-                    "set": row.set_id,
-                    "item": row.item_id,
-                    "seed": row.seed,
-                    "column": column,
-                    "signature": bound[metric_index].signature_id,
-                    **score,
-                }
-            )
-    return lines
 
 
 def aggregate(
@@ -187,7 +165,13 @@ def _set_cells(
         for b in (b for b in bound if b.corpus == test_set.corpus):
             reason = absent(plan, system.name, test_set, b)
             for column in b.metric.columns:
-                base = {"set": test_set.id, "system": system.name, "column": column.id, "signature": b.signature_id}
+                base = {
+                    "set": test_set.id,
+                    "system": system.name,
+                    "column": column.id,
+                    "signature": b.signature_id,
+                    "protocol": protocol_id(suite, test_set, b, column),
+                }
                 if reason is not None:
                     cells.append({**base, **_NOT_APPLICABLE, "reasons": {reason: 0}})
                     continue

@@ -22,10 +22,10 @@ from metis_bench.engine.local import Crash, LocalExecutor, Task
 from metis_bench.engine.store import Store
 from metis_bench.errors import ItemError, MetisBenchError, MissingPrerequisite
 from metis_bench.hashing import JSON, canonical_json, sha256_json
-from metis_bench.metrics.base import Metric, MetricContext, Sample, Score, Undefined, metrics
+from metis_bench.metrics.base import Column, Metric, MetricContext, Sample, Score, Undefined, metrics
 from metis_bench.sources import source_hash
 from metis_bench.suite.plan import Plan, Row, TestSet
-from metis_bench.suite.schema import MetricSpec
+from metis_bench.suite.schema import MetricSpec, Suite
 
 
 @dataclass(frozen=True)
@@ -316,3 +316,50 @@ def _execute(
                 raise MissingPrerequisite(result["abort"], where=store.root, fix=ABORT_FIX)
             scores = _failed(bound[index], result.reason) if isinstance(result, Crash) else result["scores"]
             yield key, scores
+
+
+def protocol_id(suite: Suite, test_set: TestSet, one: BoundMetric, column: Column) -> str | None:
+    """Fingerprint of all that decides a number but the system: equal numbers of two runs may be compared.
+
+    The metric's signature, the column and how it is aggregated, the list of items, the seeds and the statistics.
+    """
+    if one.signature_id is None:
+        return None
+    return sha256_json(
+        {
+            "signature": one.signature_id,
+            "column": [column.id, column.aggregate, list(column.ratio)],
+            "list": test_set.list_hash,
+            "seeds": list(suite.seeds),
+            "stats": asdict(suite.stats),
+        }
+    )[:12]
+
+
+def score_lines(
+    suite: Suite, plan: Plan, bound: Sequence[BoundMetric], scores: Mapping[tuple[int, int], Mapping[str, Any]]
+) -> list[dict[str, JSON]]:
+    """Lines of scores.jsonl: one a (row, column), in plan order."""
+    lines: list[dict[str, JSON]] = []
+    sets = {test_set.id: test_set for test_set in plan.sets}
+    protocols: dict[tuple[str, int, str], str | None] = {}
+    for (row_index, metric_index), columns in sorted(scores.items()):
+        row, one = plan.rows[row_index], bound[metric_index]
+        for column, score in columns.items():
+            kind = (row.set_id, metric_index, column)
+            if kind not in protocols:
+                named = next(c for c in one.metric.columns if c.id == column)
+                protocols[kind] = protocol_id(suite, sets[row.set_id], one, named)
+            lines.append(
+                {
+                    "system": row.system,
+                    "set": row.set_id,
+                    "item": row.item_id,
+                    "seed": row.seed,
+                    "column": column,
+                    "signature": one.signature_id,
+                    "protocol": protocols[kind],
+                    **score,
+                }
+            )
+    return lines

@@ -17,9 +17,9 @@ from typing import Any
 
 from metis_bench import provenance
 from metis_bench.config import Config
-from metis_bench.engine.aggregate import aggregate, score_lines
+from metis_bench.engine.aggregate import aggregate
 from metis_bench.engine.generate import Progress, generate, quiet, records
-from metis_bench.engine.measure import measure
+from metis_bench.engine.measure import measure, score_lines
 from metis_bench.engine.prepare import Prepared, keep_rtf, keep_scoring, prepare
 from metis_bench.engine.store import Store
 from metis_bench.errors import Interrupted, UsageError
@@ -115,7 +115,7 @@ def run(suite: Suite, config: Config, *, out: Path | None = None, progress: Prog
         raise Interrupted(
             f"stopped; everything finished so far is kept ({folder})", fix="run the same command again to resume"
         ) from None
-    write_lines(folder / "scores.jsonl", score_lines(prepared.plan, prepared.bound, scores))
+    write_lines(folder / "scores.jsonl", score_lines(suite, prepared.plan, prepared.bound, scores))
     results = aggregate(suite, prepared.plan, prepared.bound, scores, lines, prepared.fingerprints)
     write_json(folder / "results.json", results)
     return RunResult(folder, render(folder, store), results)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from metis_bench.errors import MissingPrerequisite
+from metis_bench.metrics.device import device
 
 LISTED = 5  # keys that an error names
 
@@ -18,7 +19,6 @@ def open_pretrained(kind: Any, folder: Path, *, not_needed: tuple[str, ...] = ()
     transformers only warns of a parameter that the file lacks, and makes it up at random. Raises MissingPrerequisite
     for a file that is damaged, or that does not fill every needed parameter in its shape.
     """
-    import torch
     from safetensors import SafetensorError
     from transformers import utils
 
@@ -43,4 +43,4 @@ def open_pretrained(kind: Any, folder: Path, *, not_needed: tuple[str, ...] = ()
             where=folder,
             fix="get it again: this is another model, or a part of one",
         )
-    return model.float().eval().requires_grad_(False).to("cuda" if torch.cuda.is_available() else "cpu")
+    return model.float().eval().requires_grad_(False).to(device())

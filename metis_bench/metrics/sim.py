@@ -63,9 +63,9 @@ class Sim(Metric):
         return FIELD.get(self.params.pair, cast("Field", self.params.pair))
 
     @property
-    def extracts(self) -> tuple[tuple[SpeakerEncoder, Literal["output"] | Field], ...]:
+    def extracts(self) -> tuple[tuple[Extractor, Literal["output"] | Field], ...]:
         """The embeddings of both."""
-        return ((self.encoder, "output"), (self.encoder, self.params.pair))
+        return ((self.encoder, "output"), (self.other, self._field))
 
     @property
     def columns(self) -> tuple[Column, ...]:

@@ -10,7 +10,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from metis_bench.config import WEIGHTS
 from metis_bench.errors import MissingPrerequisite
@@ -95,19 +94,3 @@ def content(place: Path, files: tuple[str, ...] = ()) -> Mapping[str, JSON]:
     """sha256 of a file by its name, or of what is there of a folder's files."""
     paths = [place / name for entry in files for name in entry.split("|")] if files else [place]
     return {path.name: kept_sha256(path) for path in paths if path.is_file()}
-
-
-def strictly(cls: Any, place: Path, **options: Any) -> Any:
-    """`cls.from_pretrained(place)` in eval mode, offline. Raises MissingPrerequisite when its file lacks a tensor."""
-    from safetensors import SafetensorError
-
-    try:
-        model, report = cls.from_pretrained(place, local_files_only=True, output_loading_info=True, **options)
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise MissingPrerequisite(f"{place} cannot be loaded: {reason}", fix="get it again") from None
-    wrong = sorted(report["missing_keys"]) + sorted(str(key) for key in report.get("mismatched_keys", ()))
-    if wrong:
-        message = f"{place} lacks {wrong[0]}" + (f" and {len(wrong) - 1} more tensors" if len(wrong) > 1 else "")
-        raise MissingPrerequisite(message, fix="get it again: the file is another model's, or damaged")
-    return model.eval()

@@ -27,10 +27,14 @@ RecogniserName: TypeAlias = Annotated[str, registered(recognisers)]
 
 
 class WerParams(Params):
-    """asr: the recogniser, or one by language of the corpus; profile: how both texts are normalised."""
+    """asr: the recogniser, or one by language of the corpus; profile: how both texts are normalised.
+
+    headline: the number that a leaderboard shows first; all are always there
+    """
 
     asr: RecogniserName | dict[str, RecogniserName] = "pocketsphinx"
     profile: Annotated[str, registered(profiles)] = USUAL
+    headline: Literal["utterances", "corpus"] = "utterances"
 
 
 def edits(reference: str, hypothesis: str) -> dict[str, JSON]:
@@ -80,8 +84,17 @@ class Wer(Metric):
         """Mean over utterances (the headline), corpus rate, and the mean of those at no more than 50 %."""
         how = self.asr if self.params.profile == USUAL else f"{self.asr}.{self.params.profile}"
         column, label = f"wer.{how}", f"WER ({how})"
+        first = self.params.headline
         return (
-            Column(column, label, "lower", 100.0, unit="%", headline=True, help="mean of the utterances' error rates"),
+            Column(
+                column,
+                label,
+                "lower",
+                100.0,
+                unit="%",
+                headline=first == "utterances",
+                help="mean of the utterances' error rates",
+            ),
             Column(
                 f"{column}.corpus",
                 f"corpus {label}",
@@ -90,6 +103,7 @@ class Wer(Metric):
                 unit="%",
                 aggregate="ratio",
                 ratio=("errors", "words"),
+                headline=first == "corpus",
                 help="all word errors over all reference words",
             ),
             Column(

@@ -105,6 +105,7 @@ class Cell(_Strict):
     penalised: float | None = None
     clusters: int | None = None
     signature: str | None = None
+    protocol: str | None = None
     rank: int | None = None
     reasons: Mapping[str, int] = field(default_factory=dict)
     extra: Facts = field(default_factory=dict)
@@ -215,6 +216,7 @@ class Score(PlanRow):
     value: float | None = None
     reason: str | None = None
     signature: str | None = None
+    protocol: str | None = None
     detail: Facts = field(default_factory=dict)
 
 

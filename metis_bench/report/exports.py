@@ -12,8 +12,9 @@ from metis_bench.report.summary import Summary, date
 from metis_bench.report.tables import NO_VALUE, UNRANKED, Board, CellView, RowView, heading, items_compared, quantity
 
 CELL_FIELDS = ["set", "system", "kind", "ranked", "column", "label", "direction", "unit", "value", "ci_low", "ci_high"]
-CELL_FIELDS += ["ci_level", "penalised", "n", "N", "clusters", "status", "rank", "signature", "reasons", "extra"]
-SCORE_FIELDS = ["set", "item", "system", "seed", "column", "status", "value", "reason", "signature"]
+CELL_FIELDS += ["ci_level", "penalised", "n", "N", "clusters", "status", "rank", "signature", "protocol"]
+CELL_FIELDS += ["reasons", "extra"]
+SCORE_FIELDS = ["set", "item", "system", "seed", "column", "status", "value", "reason", "signature", "protocol"]
 _MARKDOWN = str.maketrans(
     {char: f"\\{char}" for char in "\\`*_[]|~#"} | {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": " ", "\r": " "}
 )
@@ -27,7 +28,7 @@ def write_csv(data: RunData, folder: Path) -> None:
     for cell in data.results.cells:
         system, column, (low, high) = systems[cell.system], columns[cell.column], cell.ci or (None, None)
         about = [cell.set, cell.system, system.kind, system.ranked, cell.column, column.label, column.direction]
-        counts = [cell.n, cell.N, cell.clusters, cell.status, cell.rank, cell.signature]
+        counts = [cell.n, cell.N, cell.clusters, cell.status, cell.rank, cell.signature, cell.protocol]
         reasons = json.dumps(cell.reasons, ensure_ascii=False) if cell.reasons else None
         extra = json.dumps(cell.extra, ensure_ascii=False) if cell.extra else None
         level = data.results.stats.level if cell.ci else None

@@ -117,11 +117,11 @@ def test_damaged_weights_are_no_recogniser(weights: Path, tmp_path: Path, monkey
     save_file(tensors, file, metadata={"format": "pt"})
     monkeypatch.setenv(WEIGHTS, str(tmp_path))
     clip = Clip("x", lambda _: Audio(np.ones(16_000, np.float32), 16_000))
-    with pytest.raises(MissingPrerequisite, match=r"lacks model\.encoder\.layer_norm\.weight"):
+    with pytest.raises(MissingPrerequisite, match=r"lacks.*model\.encoder\.layer_norm\.weight"):
         recognisers.get("whisper-tiny")((), "en").extract(clip)
     file.write_bytes(b"nothing")
     whisper._loaded.cache_clear()
-    with pytest.raises(MissingPrerequisite, match="cannot be loaded"):
+    with pytest.raises(MissingPrerequisite, match="cannot be read"):
         recognisers.get("whisper-tiny")((), "en").extract(clip)
 
 

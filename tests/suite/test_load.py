@@ -8,6 +8,8 @@ import pytest
 
 from metis_bench.config import load_plugins
 from metis_bench.errors import SuiteError
+from metis_bench.metrics.base import MetricContext, metrics
+from metis_bench.resources import data_dir
 from metis_bench.suite.load import load_suite, shipped_suites
 from reference_models.registry import FILES
 from reference_models.training.ablate import AblationRun, runs_of
@@ -274,3 +276,30 @@ def test_wrong_grids(tmp_path: Path, old: str, new: str, words: str) -> None:
         load_suite(write(tmp_path, "s.yaml", GRID.replace(old, new)))
     assert words in str(caught.value)
     assert "s.yaml" in str(caught.value)
+
+
+PROTOCOLS = sorted(p.stem for p in (data_dir("suites") / "_protocols").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_every_protocol_resolves(tmp_path: Path, name: str) -> None:
+    """In a user's own suite, in English and Mandarin."""
+    (tmp_path / "own.yaml").write_text(
+        f"name: own\ntask: tts\ninclude: [suites/_protocols/{name}.yaml]\n"
+        "corpora: {mini: {task: tts}}\nsystems: [ground-truth]\nmetrics: [wer, sim]\n"
+    )
+    suite = load_suite(tmp_path / "own.yaml")
+    for language in ("en", "zh"):
+        context = MetricContext("tts", language, ("one",))
+        for spec in suite.metrics:
+            assert metrics.get(spec.type)(spec.params, context).columns
+
+
+def test_a_protocol_says_which_recogniser_reads_which_language(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text(
+        "name: own\ntask: tts\ninclude: [suites/_protocols/f5.yaml]\n"
+        "corpora: {mini: {task: tts}}\nsystems: [ground-truth]\nmetrics: [wer]\n"
+    )
+    (spec,) = load_suite(tmp_path / "own.yaml").metrics
+    ids = [metrics.get("wer")(spec.params, MetricContext("tts", lang, ())).columns[0].id for lang in ("en", "zh")]
+    assert ids == ["wer.faster-whisper-large-v3.f5", "wer.paraformer-zh.f5"]

@@ -17,8 +17,8 @@ from metis_bench.audio import AUDIO_VERSION
 from metis_bench.hashing import JSON
 from metis_bench.metrics.asr.base import Recogniser, recognisers
 from metis_bench.metrics.base import Clip
-from metis_bench.metrics.device import device
-from metis_bench.metrics.weights import Weights, content, strictly
+from metis_bench.metrics.pretrained import open_pretrained
+from metis_bench.metrics.weights import Weights, content
 
 RATE = 16_000  # Hz
 SHORTEST = 400  # samples: the receptive field of its convolutions
@@ -34,11 +34,10 @@ FILES = (
 @functools.lru_cache(maxsize=1)
 def _loaded(place: str) -> tuple[Any, Any]:
     """Processor and model."""
-    import torch
     from transformers import HubertForCTC, Wav2Vec2Processor
 
     processor = Wav2Vec2Processor.from_pretrained(place, local_files_only=True)
-    return processor, strictly(HubertForCTC, Path(place), dtype=torch.float32).to(device())
+    return processor, open_pretrained(HubertForCTC, Path(place))
 
 
 @recognisers.register("hubert-large-ls960-ft")

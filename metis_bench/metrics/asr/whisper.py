@@ -20,8 +20,8 @@ from metis_bench.errors import ItemError
 from metis_bench.hashing import JSON
 from metis_bench.metrics.asr.base import Recogniser, recognisers
 from metis_bench.metrics.base import Clip
-from metis_bench.metrics.device import device
-from metis_bench.metrics.weights import Weights, content, strictly
+from metis_bench.metrics.pretrained import open_pretrained
+from metis_bench.metrics.weights import Weights, content
 
 RATE = 16_000  # Hz
 WINDOW_S = 30.0
@@ -55,12 +55,10 @@ def fft_resampled(audio: Audio, rate: int) -> NDArray[np.float64]:
 @functools.lru_cache(maxsize=1)
 def _loaded(place: str) -> tuple[Any, Any]:
     """Processor and model."""
-    import torch
     from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
     processor = WhisperProcessor.from_pretrained(place, local_files_only=True)
-    model = strictly(WhisperForConditionalGeneration, Path(place), dtype=torch.float32)
-    return processor, model.to(device())
+    return processor, open_pretrained(WhisperForConditionalGeneration, Path(place))
 
 
 class Whisper(Recogniser):

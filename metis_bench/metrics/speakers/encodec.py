@@ -38,6 +38,7 @@ class Reconstructed(Extractor):
 
     kind = "codec"
     name = "encodec_24khz"
+    network = True
     weights = (WEIGHTS,)
 
     def __init__(self, encoder: SpeakerEncoder) -> None:

@@ -37,6 +37,7 @@ class WavLMBasePlusSV(SpeakerEncoder):
     """512-dimensional; cosines of unrelated voices are often above 0.5."""
 
     name = "wavlm_base_plus_sv"
+    network = True
     weights = (WEIGHTS,)
 
     def signature(self) -> Mapping[str, JSON]:

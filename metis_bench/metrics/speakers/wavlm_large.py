@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from metis_bench.audio import AUDIO_VERSION, Audio
 from metis_bench.hashing import JSON
 from metis_bench.metrics.base import Clip
+from metis_bench.metrics.device import device
 from metis_bench.metrics.sinc import SINC_VERSION, resample_sinc
 from metis_bench.metrics.speakers.base import MIN_SECONDS, SpeakerEncoder, as_feature, encoders, require_long, rms_of
 from metis_bench.metrics.weights import Weights, content
@@ -42,6 +43,7 @@ class WavLMLarge(SpeakerEncoder):
     """256-dimensional; cosines of unrelated voices are around 0, of one voice around 0.7."""
 
     name = "wavlm_large_finetune"
+    network = True
     weights = (WEIGHTS,)
     sizes: ClassVar[SpeakerSizes | None] = None  # None: the published ones
 
@@ -86,4 +88,4 @@ def _model(path: Path, sizes: SpeakerSizes | None) -> Any:
         model = SpeakerModel(sizes or SpeakerSizes())
     with told():
         load_into(model, load_tensors(path, dtype=torch.float32, skip=UNUSED.__contains__, entry="model"), path)
-    return model.eval().requires_grad_(False).to("cuda" if torch.cuda.is_available() else "cpu")
+    return model.eval().requires_grad_(False).to(device())
