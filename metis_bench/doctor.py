@@ -14,6 +14,7 @@ from metis_bench import provenance
 from metis_bench.config import CHECKPOINTS, Config, load_config
 from metis_bench.corpora.base import corpora
 from metis_bench.errors import MissingPrerequisite, install_command
+from metis_bench.metrics.weights import Weights
 
 SKIPPED_EXTRAS = {"dev"}
 
@@ -27,6 +28,30 @@ def examine(config_file: str | None) -> list[dict[str, Any]]:
     rows += [_store(config), _gpus(config)]
     rows += [_corpus(name, config) for name in corpora.names()]
     rows += _checkpoints()
+    rows += _metric_weights()
+    return rows
+
+
+def _metric_weights() -> list[dict[str, Any]]:
+    """Every file or folder of weights that a metric of our protocols needs, and what else of the kind is here."""
+    from metis_bench.metrics.asr.base import recognisers
+    from metis_bench.metrics.base import metrics
+    from metis_bench.metrics.speakers.base import encoders
+
+    families = (("recogniser", recognisers), ("speaker encoder", encoders), ("metric", metrics))
+    needing: dict[Weights, list[str]] = {}
+    for kind, registry in families:
+        for name, cls in registry.items():
+            for weights in cls.weights:
+                needing.setdefault(weights, []).append(f"{kind} {name}")
+    rows = []
+    for weights, users in needing.items():
+        found = weights.find()
+        if found is None and not weights.usual:
+            continue
+        detail = f"{weights.gigabytes:.2g} GB, {weights.licence}; for {', '.join(users)}"
+        status, fix = ("ok", None) if found else ("optional", weights.how_to_get())
+        rows.append(_row(f"weights: {weights.name}", status, f"{found}: {detail}" if found else detail, fix))
     return rows
 
 

@@ -25,6 +25,7 @@ class Weights:
     repo:    on the Hugging Face hub, where it is a copy of that repository
     others:  where else a package may have put it ("~/.cache/whisper/large-v3.pt")
     get:     how to get it; None: `hf download` of `repo`
+    usual:   a protocol of ours names it, so `doctor` tells where it is missing
     """
 
     name: str
@@ -34,6 +35,7 @@ class Weights:
     repo: str = ""
     others: tuple[str, ...] = ()
     get: str | None = None
+    usual: bool = True
 
     def complete(self, place: Path) -> bool:
         """Is it all there?"""
@@ -55,6 +57,12 @@ class Weights:
         places += [Path(other).expanduser() for other in self.others]
         return next((place for place in places if self.complete(place)), None)
 
+    def how_to_get(self) -> str:
+        """In one line."""
+        unnamed = "" if user_folder() else "; name the folder in metis-bench.yaml:  weights: /path/to/it"
+        get = self.get or f"hf download {self.repo} --local-dir '{self.place()}'"
+        return f"{get}, so that it is at {self.place()}{unnamed}"
+
     def require(self, what: str) -> Path:
         """As `find`. Raises MissingPrerequisite: what it is for, its licence, and where it goes."""
         found = self.find()
@@ -63,11 +71,9 @@ class Weights:
         place = self.place()
         lacking = self.lacking(place) if place.is_dir() else []
         lacks = f" ({place} lacks {lacking[0].replace('|', ' or ')})" if lacking else ""
-        get = self.get or f"hf download {self.repo} --local-dir '{place}'"
-        unnamed = "" if user_folder() else "; name the folder in metis-bench.yaml:  weights: /path/to/it"
         raise MissingPrerequisite(
             f"{what} needs {self.name} ({self.gigabytes:.2g} GB, {self.licence}), which is not on this machine{lacks}",
-            fix=f"{get}, so that it is at {place}{unnamed}",
+            fix=self.how_to_get(),
         )
 
 

@@ -17,7 +17,7 @@ from metis_bench.audio import AUDIO_VERSION
 from metis_bench.errors import MissingPrerequisite
 from metis_bench.hashing import JSON
 from metis_bench.metrics.asr.base import Recogniser, recognisers
-from metis_bench.metrics.asr.whisper import LANGUAGES, SIZES
+from metis_bench.metrics.asr.whisper import LANGUAGES, SIZES, USUAL
 from metis_bench.metrics.base import Clip
 from metis_bench.metrics.device import device
 from metis_bench.metrics.weights import Weights, content
@@ -87,6 +87,6 @@ class FasterWhisper(Recogniser):
 
 for _size, _gigabytes in SIZES.items():
     _name = f"faster-whisper-{_size}"
-    _weights = Weights(_name, "MIT", _gigabytes, FILES, f"Systran/{_name}")
+    _weights = Weights(_name, "MIT", _gigabytes, FILES, f"Systran/{_name}", usual=_size == USUAL)
     _made = type(_name, (FasterWhisper,), {"name": _name, "weights": (_weights,), "__module__": __name__})
     recognisers.register(_name)(cast("type[Recogniser]", _made))

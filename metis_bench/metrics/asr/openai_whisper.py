@@ -17,7 +17,7 @@ from metis_bench.audio import AUDIO_VERSION
 from metis_bench.errors import MissingPrerequisite
 from metis_bench.hashing import JSON
 from metis_bench.metrics.asr.base import Recogniser, recognisers
-from metis_bench.metrics.asr.whisper import LANGUAGES, SIZES
+from metis_bench.metrics.asr.whisper import LANGUAGES, SIZES, USUAL
 from metis_bench.metrics.base import Clip
 from metis_bench.metrics.device import device
 from metis_bench.metrics.weights import Weights, content
@@ -86,6 +86,7 @@ for _size, _gigabytes in SIZES.items():
             "MIT",
             _gigabytes,
             others=(f"~/.cache/whisper/{_file}",),
+            usual=_size == USUAL,
             get=f"python -c \"import whisper; whisper.load_model('{_size}')\" (or put {_file} there yourself)",
         )
         _body = {"name": _name, "weights": (_weights,), "told": _told, "beams": _beams, "__module__": __name__}

@@ -28,6 +28,7 @@ WINDOW_S = 30.0
 SIZES = {  # GB
     "tiny": 0.15, "base": 0.29, "small": 0.97, "medium": 3.1, "large-v2": 6.2, "large-v3": 3.1, "large-v3-turbo": 1.6,
 }  # fmt: skip
+USUAL = "large-v3"
 LANGUAGES = (  # transformers: models/whisper/tokenization_whisper.py
     "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg lt la mi ml "
     "cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km sn yo so af oc ka be tg sd gu am "
@@ -126,6 +127,8 @@ class Whisper(Recogniser):
 
 for _size, _gigabytes in SIZES.items():
     _name, _repo = f"whisper-{_size}", f"openai/whisper-{_size}"
-    _weights = Weights(_name, "MIT" if _size.endswith("turbo") else "Apache-2.0", _gigabytes, FILES, _repo)
+    _weights = Weights(
+        _name, "MIT" if _size.endswith("turbo") else "Apache-2.0", _gigabytes, FILES, _repo, usual=_size == USUAL
+    )
     _made = type(f"Whisper_{_size}", (Whisper,), {"name": _name, "weights": (_weights,), "__module__": __name__})
     recognisers.register(_name)(cast("type[Recogniser]", _made))
