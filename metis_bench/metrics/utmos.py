@@ -1,0 +1,84 @@
+"""UTMOS: predicted naturalness of speech without a reference (Saeki et al. 2022, arXiv 2204.02152), strong learner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from metis_bench.corpora.base import ALL_TASKS, Field, Params
+from metis_bench.hashing import JSON
+from metis_bench.metrics._sinc import sinc_resample
+from metis_bench.metrics.alignment import is_silent
+from metis_bench.metrics.base import Column, Metric, MetricContext, Sample, Score, Undefined, metrics
+from metis_bench.metrics.weights import Weights, content
+
+RATE = 16_000
+WEIGHTS = Weights(
+    "utmos22_strong_step7459_v1.pt",
+    licence="MIT",
+    gigabytes=0.4,
+    others=("~/.cache/torch/hub/checkpoints/utmos22_strong_step7459_v1.pt",),
+    get="download it from the releases (v1.0.0) of github.com/tarepan/SpeechMOS",
+)
+
+
+@metrics.register("utmos")
+class Utmos(Metric):
+    """UTMOS22 strong as tarepan/SpeechMOS v1.2.0 scores one clip: 16 kHz, batch 1, the judge and domain of its file.
+
+    Trained on English (and some Mandarin) synthesis: the headline for English only. Silence and less than 25 ms are
+    undefined; the level is never touched.
+    """
+
+    tasks = ALL_TASKS
+    weights = (WEIGHTS,)
+
+    def __init__(self, params: Params, context: MetricContext) -> None:
+        from metis_bench.metrics._utmos import UtmosConfig  # torch is imported where a metric is built, not listed
+
+        super().__init__(params, context)
+        self.config = UtmosConfig()
+
+    @property
+    def needs(self) -> frozenset[Field]:
+        """Nothing: it only listens to the output."""
+        return frozenset()
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """One column, `utmos`."""
+        english = self.context.language == "en"
+        help_ = "Predicted naturalness (UTMOS22 strong); trained mostly on English."
+        return (Column("utmos", "UTMOS", "higher", 1.0, headline=english, help=help_),)
+
+    def signature(self) -> Mapping[str, JSON]:
+        """Model bytes, rate and resampler."""
+        return {
+            "metric": "utmos",
+            "version": 1,
+            "model": "utmos22_strong",
+            "weights": content(WEIGHTS.require("metric 'utmos'")),
+            "rate": RATE,
+            "resample": "sinc_interp_hann 6 0.99",
+            "batch": 1,
+            "level": "as-is",
+            "silence": "undefined",
+        }
+
+    def score(self, sample: Sample) -> dict[str, Score]:
+        """The score. Raises Undefined for silence and for less than one frame."""
+        import torch
+
+        from metis_bench.metrics._utmos import utmos_model
+
+        heard = sample.output.audio()
+        audio = sinc_resample(heard.samples, heard.rate, RATE)
+        if is_silent(heard.samples):
+            raise Undefined("silence: the output is constant")
+        if len(audio) < self.config.receptive_field:
+            raise Undefined(f"too_short: {len(audio)} samples at 16 kHz, UTMOS needs {self.config.receptive_field}")
+        model = utmos_model(WEIGHTS.require("metric 'utmos'"), self.config)
+        with torch.inference_mode():
+            value = float(model(torch.from_numpy(audio.copy())[None])[0])
+        if value != value:
+            raise Undefined("not_finite: UTMOS returned NaN")
+        return {"utmos": Score("ok", value)}
