@@ -71,9 +71,9 @@ class Utmos(Metric):
         from metis_bench.metrics._utmos import utmos_model
 
         heard = sample.output.audio()
-        audio = sinc_resample(heard.samples, heard.rate, RATE)
         if is_silent(heard.samples):
             raise Undefined("silence: the output is constant")
+        audio = sinc_resample(heard.samples, heard.rate, RATE)
         if len(audio) < self.config.receptive_field:
             raise Undefined(f"too_short: {len(audio)} samples at 16 kHz, UTMOS needs {self.config.receptive_field}")
         model = utmos_model(WEIGHTS.require("metric 'utmos'"), self.config)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import pickle
 import sys
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -29,6 +30,10 @@ from metis_bench.systems.base import require_package
 RATE = 16_000
 FOLDS = (0, 1, 2, 3, 4)
 INSTALL = 'pip install "git+https://github.com/sarulab-speech/UTMOSv2.git@v1.3.0"'
+BACKBONES = {  # which the package asks the Hugging Face hub for by name, and then overwrites with its own weights
+    "facebook/wav2vec2-base": ("config.json", "preprocessor_config.json", "model.safetensors|pytorch_model.bin"),
+    "timm/tf_efficientnetv2_s.in21k_ft_in1k": ("model.safetensors|pytorch_model.bin",),
+}
 Domain = Literal[
     "sarulab", "bvcc", "somos", "blizzard2008", "blizzard2009", "blizzard2011",
     "blizzard2010-EH1", "blizzard2010-EH2", "blizzard2010-ES1", "blizzard2010-ES3",
@@ -83,12 +88,28 @@ def drawn_with(seed: int) -> Iterator[None]:
         np.random.set_state(state)
 
 
+@contextlib.contextmanager
+def offline() -> Iterator[None]:
+    """Scoring downloads nothing, whatever the package would do."""
+    from huggingface_hub import constants
+
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
 @lru_cache(maxsize=len(FOLDS))
 def _model(fold: int, path: Path, device: str) -> Any:
     import utmosv2
 
-    with contextlib.redirect_stdout(sys.stderr):  # it prints; stdout is for data
-        return utmosv2.create_model(pretrained=True, fold=fold, checkpoint_path=path, device=device)
+    try:
+        with offline(), contextlib.redirect_stdout(sys.stderr):  # it prints; stdout is for data
+            return utmosv2.create_model(pretrained=True, fold=fold, checkpoint_path=path, device=device)
+    except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise MissingPrerequisite(f"utmosv2 cannot load its model: {reason}", where=path) from None
 
 
 @metrics.register("utmosv2")
@@ -121,6 +142,11 @@ class Utmosv2(Metric):
             )
         for fold in self.params.folds:
             fold_weights(fold).require("metric 'utmosv2'")
+        for repo, files in BACKBONES.items():
+            if Weights(repo, licence="", gigabytes=0.4, files=files, repo=repo).find() is None:
+                raise MissingPrerequisite(
+                    f"metric 'utmosv2' needs {repo}, which is not in the Hugging Face cache", fix=f"hf download {repo}"
+                )
         if self.params.device == "cuda":
             import torch
 

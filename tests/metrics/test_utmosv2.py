@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import constants
 
 from metis_bench.config import WEIGHTS
 from metis_bench.errors import MissingPrerequisite
@@ -50,6 +51,9 @@ def package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[FakeModel]:
     models: list[FakeModel] = []
 
     def create_model(*, pretrained: bool, fold: int, checkpoint_path: Path, device: str) -> FakeModel:
+        assert constants.HF_HUB_OFFLINE, "nothing may be downloaded"
+        if checkpoint_path.read_bytes() == b"damaged":
+            raise RuntimeError("Error(s) in loading state_dict")
         assert pretrained and checkpoint_path.name == f"fold{fold}_s42_best_model.pth" and device == "cpu"
         print(f"Loaded checkpoint from {checkpoint_path}")
         models.append(FakeModel(fold))
@@ -64,6 +68,7 @@ def package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[FakeModel]:
     monkeypatch.setenv(WEIGHTS, str(tmp_path))
     for fold in FOLDS:
         (tmp_path / f"fold{fold}_s42_best_model.pth").write_bytes(bytes([fold]))
+    monkeypatch.setattr(module, "BACKBONES", {})
     module._model.cache_clear()
     return models
 
@@ -206,3 +211,29 @@ def test_what_is_missing_is_told(
     with pytest.raises(MissingPrerequisite, match="'utmosv2', which is not installed") as error:
         build(make_context())
     assert "sarulab-speech/UTMOSv2" in str(error.value.fix)
+
+
+def test_backbones_come_from_the_cache_only(
+    package: list[FakeModel], make_context: Callable[..., MetricContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BACKBONES", {"nobody/no-such-model": ("config.json",)})
+    with pytest.raises(
+        MissingPrerequisite, match="nobody/no-such-model, which is not in the Hugging Face cache"
+    ) as error:
+        build(make_context())
+    assert error.value.fix == "hf download nobody/no-such-model"
+
+
+def test_damaged_weights_are_said_to_be(
+    package: list[FakeModel],
+    make_sample: MakeSample,
+    make_context: Callable[..., MetricContext],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    metric = build(make_context())
+    (tmp_path / "fold0_s42_best_model.pth").write_bytes(b"damaged")
+    with pytest.raises(MissingPrerequisite, match=r"fold0_s42_best_model\.pth: utmosv2 cannot load its model"):
+        value(metric, speechlike(), make_sample)
+    assert constants.HF_HUB_OFFLINE is False, "only while the model is loaded"
