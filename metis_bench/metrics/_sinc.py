@@ -29,7 +29,10 @@ def _kernels(up: int, down: int) -> tuple[NDArray[np.float32], int]:
 
 
 def sinc_resample(samples: F32, from_rate: int, to_rate: int) -> F32:
-    """(T,) at `from_rate` Hz to (ceil(T * to_rate / from_rate),) at `to_rate` Hz; itself when the rates are equal."""
+    """(T,) at `from_rate` Hz to (ceil(T * to_rate / from_rate),) at `to_rate` Hz; itself when the rates are equal.
+
+    Filters are made in double precision; torchaudio makes them in the input's, which moves a sample by up to 4e-5.
+    """
     if from_rate == to_rate:
         return samples
     import torch

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from metis_bench.corpora.base import ALL_TASKS, Field, Params
+from metis_bench.corpora.base import ALL_TASKS, Field
 from metis_bench.hashing import JSON
 from metis_bench.metrics._sinc import sinc_resample
 from metis_bench.metrics.alignment import is_silent
-from metis_bench.metrics.base import Column, Metric, MetricContext, Sample, Score, Undefined, metrics
+from metis_bench.metrics.base import Column, Metric, Sample, Score, Undefined, metrics
 from metis_bench.metrics.weights import Weights, content
+
+if TYPE_CHECKING:
+    from metis_bench.metrics._utmos import UtmosConfig
 
 RATE = 16_000
 WEIGHTS = Weights(
@@ -25,18 +29,13 @@ WEIGHTS = Weights(
 class Utmos(Metric):
     """UTMOS22 strong as tarepan/SpeechMOS v1.2.0 scores one clip: 16 kHz, batch 1, the judge and domain of its file.
 
-    Trained on English (and some Mandarin) synthesis: the headline for English only. Silence and less than 25 ms are
+    Trained mostly on English synthesis: the headline for English only. Silence and less than 25 ms are
     undefined; the level is never touched.
     """
 
     tasks = ALL_TASKS
     weights = (WEIGHTS,)
-
-    def __init__(self, params: Params, context: MetricContext) -> None:
-        from metis_bench.metrics._utmos import UtmosConfig  # torch is imported where a metric is built, not listed
-
-        super().__init__(params, context)
-        self.config = UtmosConfig()
+    config: UtmosConfig | None = None  # sizes other than the checkpoint's, for tests
 
     @property
     def needs(self) -> frozenset[Field]:
@@ -68,15 +67,16 @@ class Utmos(Metric):
         """The score. Raises Undefined for silence and for less than one frame."""
         import torch
 
-        from metis_bench.metrics._utmos import utmos_model
+        from metis_bench.metrics._utmos import UtmosConfig, utmos_model
 
+        config = self.config or UtmosConfig()
         heard = sample.output.audio()
         if is_silent(heard.samples):
             raise Undefined("silence: the output is constant")
         audio = sinc_resample(heard.samples, heard.rate, RATE)
-        if len(audio) < self.config.receptive_field:
-            raise Undefined(f"too_short: {len(audio)} samples at 16 kHz, UTMOS needs {self.config.receptive_field}")
-        model = utmos_model(WEIGHTS.require("metric 'utmos'"), self.config)
+        if len(audio) < config.receptive_field:
+            raise Undefined(f"too_short: {len(audio)} samples at 16 kHz, UTMOS needs {config.receptive_field}")
+        model = utmos_model(WEIGHTS.require("metric 'utmos'"), config)
         with torch.inference_mode():
             value = float(model(torch.from_numpy(audio.copy())[None])[0])
         if value != value:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -267,3 +269,14 @@ def test_wrong_weights_are_said_to_be(tmp_path: Path, kind: str, reason: str) ->
     with pytest.raises(MissingPrerequisite, match=f"not the weights of UTMOS22 strong: .*{reason}") as error:
         load_utmos(tmp_path / FILE, TINY)
     assert FILE in str(error.value) and "tarepan/SpeechMOS" in str(error.value.fix)
+
+
+def test_planning_does_not_import_torch() -> None:
+    code = (
+        "import sys\nfrom metis_bench.corpora.base import Params\nfrom metis_bench.metrics.base import MetricContext\n"
+        "from metis_bench.metrics.nisqa import Nisqa, NisqaParams\nfrom metis_bench.metrics.utmos import Utmos\n"
+        "context = MetricContext('tts', 'en', ())\n"
+        "print([c.id for m in (Utmos(Params(), context), Nisqa(NisqaParams(), context)) for c in m.columns])\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
