@@ -31,7 +31,8 @@ def _kernels(up: int, down: int) -> tuple[NDArray[np.float32], int]:
 def sinc_resample(samples: F32, from_rate: int, to_rate: int) -> F32:
     """(T,) at `from_rate` Hz to (ceil(T * to_rate / from_rate),) at `to_rate` Hz; itself when the rates are equal.
 
-    Filters are made in double precision; torchaudio makes them in the input's, which moves a sample by up to 4e-5.
+    Filters are made in double precision; torchaudio's function makes them in the input's, which moves a sample by
+    1e-6 from 24 and 48 kHz to 16 kHz, and by up to 7e-5 from 22.05 kHz (of noise of unit variance).
     """
     if from_rate == to_rate:
         return samples
