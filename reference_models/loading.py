@@ -29,20 +29,22 @@ def load_tensors(
     dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
     skip: Callable[[str], bool] = lambda _name: False,
+    entry: str | None = None,
 ) -> Tensors:
     """Every tensor of a `.safetensors`, `.pt`, `.pth`, `.bin` or `.ckpt` file by name, as copies in memory.
 
     dtype:  what floating point tensors become; None keeps what is on disk. Safetensors are converted one by one, so
             that no second copy of the file is ever in memory.
     skip:   names that are not read
+    entry:  where a pickle keeps its tensors, among other things that are not looked at ("model", "state_dict")
 
     Errors: CheckpointError for a file that is missing, empty, damaged, no weight file at all, or a pickle with code;
     for numbers that are not finite (in `dtype`)
     """
     _look(path)
-    read = _read_pickled if path.suffix in PICKLED else _read_safetensors
+    pickled = path.suffix in PICKLED
     tensors: Tensors = {}
-    for name, tensor in read(path, skip):
+    for name, tensor in _read_pickled(path, skip, entry) if pickled else _read_safetensors(path, skip):
         if tensor.is_floating_point():
             tensor = tensor.to(device, dtype, copy=True)
             _require_finite(tensor, name, path)
@@ -152,7 +154,7 @@ def _read_safetensors(path: Path, skip: Callable[[str], bool]) -> Iterable[tuple
         ) from error
 
 
-def _read_pickled(path: Path, skip: Callable[[str], bool]) -> Iterable[tuple[str, Tensor]]:
+def _read_pickled(path: Path, skip: Callable[[str], bool], entry: str | None) -> Iterable[tuple[str, Tensor]]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -164,6 +166,10 @@ def _read_pickled(path: Path, skip: Callable[[str], bool]) -> Iterable[tuple[str
         raise _damaged_pickle(path, error) from error
     except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, OSError) as error:
         raise _damaged_pickle(path, error) from error
+    if entry is not None and isinstance(content, dict):
+        if entry not in content:
+            raise CheckpointError(f"{path} has no entry {entry!r}, only {', '.join(map(str, list(content)[:LISTED]))}")
+        content = content[entry]
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__} instead of tensors by name")
     for name, tensor in content.items():

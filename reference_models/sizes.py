@@ -47,7 +47,7 @@ MINI_FEATURES = FeaturesConfig(
 )
 MINI_VISUAL = VisualConfig(dim=64, num_heads=4, inner_dim=128, num_layers=2, conv_kernel=15, widths=(8, 12, 16, 24))
 MINI_SEMANTIC = SemanticCodecConfig(MINI_FEATURES.hidden_size, 256, 8, BackboneConfig(96, 192, 2))
-MINI_ACOUSTIC = AcousticCodecConfig(8, (8, 5, 4, 3), 64, 4, 256, 8, BackboneConfig(160, 480, 5))
+MINI_ACOUSTIC = AcousticCodecConfig(16, (8, 5, 4, 3), 64, 4, 256, 8, BackboneConfig(160, 480, 5))
 MINI_PHONES = 384  # rows of the phone table: 363 phones, and the last row for padding
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from metis_bench.engine.measure import BoundMetric, absent
 from metis_bench.hashing import JSON, canonical_json
 from metis_bench.metrics.base import Column
 from metis_bench.suite.plan import Plan, TestSet
-from metis_bench.suite.schema import OracleOrder, Suite
+from metis_bench.suite.schema import OracleOrder, Suite, matches
 from metis_bench.systems.base import RANKED, systems
 
 SCHEMA = 1
@@ -97,8 +98,13 @@ def aggregate(
         "cells": cells,
         "oracle_checks": _oracle_checks(suite.oracle_order, plan, by_cell, columns),
         "failures": _failures(plan, generations, by_cell),
-        "warnings": [*plan.warnings(), *(mixed.values() if costs else ())],
+        "warnings": [*plan.warnings(), *_blocked(bound), *(mixed.values() if costs else ())],
     }
+
+
+def _blocked(bound: Sequence[BoundMetric]) -> list[str]:
+    """What this machine could not measure."""
+    return list(dict.fromkeys(f"{b.metric.columns[0].label} is not measured: {b.blocked}" for b in bound if b.blocked))
 
 
 def _mixed_conditions(plan: Plan, generations: Sequence[Mapping[str, Any]]) -> dict[str, str]:
@@ -179,7 +185,7 @@ def _set_cells(
     cells = []
     for system in suite.systems:
         for b in (b for b in bound if b.corpus == test_set.corpus):
-            reason = absent(plan, system.name, test_set, b.metric)
+            reason = absent(plan, system.name, test_set, b)
             for column in b.metric.columns:
                 base = {"set": test_set.id, "system": system.name, "column": column.id, "signature": b.signature_id}
                 if reason is not None:
@@ -321,7 +327,7 @@ def _rank(cells: list[dict[str, Any]], ranked: Mapping[str, bool], columns: Mapp
             groups[c["set"], c["column"]].append(c)
     for (_, column), group in groups.items():
         sign = -1.0 if columns[column][1].direction == "higher" else 1.0
-        for c in group:
+        for c in group if columns[column][1].ranked else ():
             c["rank"] = 1 + sum(sign * o["value"] < sign * c["value"] for o in group)
 
 
@@ -341,8 +347,8 @@ def _oracle_checks(
     for order in orders:
         if not {order.better, order.worse} <= present:
             continue
-        column = columns[order.column][1]
-        for test_set in plan.sets:
+        named = [column for name, (_, column) in columns.items() if matches(order.column, name)]
+        for column, test_set in product(named, plan.sets):
             if order.sets is not None and not {test_set.id, test_set.corpus} & set(order.sets):
                 continue
             better, worse, items = _common(
@@ -354,7 +360,7 @@ def _oracle_checks(
             out.append(
                 {
                     "set": test_set.id,
-                    "column": order.column,
+                    "column": column.id,
                     "better": order.better,
                     "worse": order.worse,
                     "better_value": better,

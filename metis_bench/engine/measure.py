@@ -5,41 +5,35 @@ from __future__ import annotations
 import math
 import sys
 import traceback
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from metis_bench.audio import AUDIO_VERSION, Audio, decode, read_bytes, to_mono
-from metis_bench.config import Config, load_plugins
+from metis_bench.audio import AUDIO_VERSION
+from metis_bench.config import Config
 from metis_bench.corpora.base import Field
+from metis_bench.engine.clips import Clips
+from metis_bench.engine.features import FeatureJob, MetricInit, Metrics, batches, extract, feature
 from metis_bench.engine.generate import ABORT_FIX, Progress
 from metis_bench.engine.local import Crash, LocalExecutor, Task
 from metis_bench.engine.store import Store
-from metis_bench.errors import AudioError, ItemError, MetisBenchError, MissingPrerequisite
-from metis_bench.hashing import JSON, canonical_json, sha256_bytes, sha256_json
-from metis_bench.metrics.base import (
-    Clip,
-    Extractor,
-    Metric,
-    MetricContext,
-    Sample,
-    Score,
-    Undefined,
-    metrics,
-)
+from metis_bench.errors import ItemError, MetisBenchError, MissingPrerequisite
+from metis_bench.hashing import JSON, canonical_json, sha256_json
+from metis_bench.metrics.base import Metric, MetricContext, Sample, Score, Undefined, metrics
 from metis_bench.sources import source_hash
 from metis_bench.suite.plan import Plan, Row, TestSet
 from metis_bench.suite.schema import MetricSpec
 
-CLIPS_KEPT = 8  # decoded clips a worker remembers: the metrics of one row come one after another
-
 
 @dataclass(frozen=True)
 class BoundMetric:
-    """A metric built for one corpus, with its signature."""
+    """A metric built for one corpus, with its signature.
+
+    blocked: why it cannot be computed on this machine; its cells say so
+    """
 
     index: int
     corpus: str
@@ -47,28 +41,34 @@ class BoundMetric:
     context: MetricContext
     metric: Metric
     signature: Mapping[str, JSON]
-    signature_id: str | None  # None: not applicable to any set of the corpus
+    signature_id: str | None  # None: not applicable to any set of the corpus, or blocked
+    blocked: str | None = None
 
 
 def bind(
-    specs: Sequence[MetricSpec], contexts: Mapping[str, MetricContext], provides: Mapping[str, frozenset[Field]]
+    specs: Sequence[MetricSpec],
+    contexts: Mapping[str, MetricContext],
+    provides: Mapping[str, frozenset[Field]],
+    blocked: Mapping[tuple[int, str], str] = MappingProxyType({}),
 ) -> list[BoundMetric]:
     """Every metric for every corpus. Signatures hash weights but load no model.
 
+    blocked: by number of the spec and corpus, why it cannot be computed here
     provides: fields that at least one set of the corpus has. A metric that no set can satisfy is bound without a
     signature: it will only ever be 'not applicable' (a closed-vocabulary recogniser cannot be built without texts).
     """
     out: list[BoundMetric] = []
     for corpus, context in contexts.items():
-        for spec in specs:
+        for number, spec in enumerate(specs):
             metric = metrics.get(spec.type)(spec.params, context)
             signature: dict[str, JSON] = {}
-            if context.task in metric.tasks and metric.needs <= provides[corpus]:
+            reason = blocked.get((number, corpus))
+            if reason is None and context.task in metric.tasks and metric.needs <= provides[corpus]:
                 signature = {**metric.signature(), **({"decoding": AUDIO_VERSION} if metric.keyed else {})}
                 if not type(metric).__module__.startswith("metis_bench."):  # a plug-in's author raises no version
                     signature["source"] = source_hash(type(metric), Metric)
             name = sha256_json(signature)[:12] if signature else None
-            out.append(BoundMetric(len(out), corpus, spec, context, metric, signature, name))
+            out.append(BoundMetric(len(out), corpus, spec, context, metric, signature, name, reason))
     return out
 
 
@@ -86,24 +86,12 @@ class ScoreJob:
     steps: tuple[tuple[int, str], ...]
 
 
-@dataclass(frozen=True)
-class ScoreInit:
-    """Plain data a scoring worker is built from: (metric type, params, context) by index."""
-
-    plugins: tuple[str, ...]
-    store: str
-    bound: tuple[tuple[str, Mapping[str, Any], Mapping[str, Any]], ...]
-
-
 class ScoreHandler:
-    """Lives in the worker: metrics are built on first use and kept."""
+    """Lives in the worker."""
 
-    def __init__(self, init: ScoreInit) -> None:
-        load_plugins(init.plugins)
-        self.init = init
-        self.store = Store(Path(init.store))
-        self.metrics: dict[int, Metric] = {}
-        self.clips: OrderedDict[tuple[str, int | None], Audio] = OrderedDict()
+    def __init__(self, init: MetricInit) -> None:
+        self.metrics, self.store = Metrics(init), Store(Path(init.store))
+        self.clips = Clips(self.store)
 
     def close(self) -> None:
         """Nothing to free."""
@@ -113,7 +101,7 @@ class ScoreHandler:
         sample = self._sample(job)
         for index, key in job.steps[start:]:
             scores, keep = self._score(index, sample)
-            if keep and self._metric(index).keyed:
+            if keep and self.metrics[index].keyed:
                 try:
                     self.store.put("score", key, {"scores": scores})
                 except OSError as error:
@@ -121,16 +109,9 @@ class ScoreHandler:
                     return
             yield {"scores": scores}
 
-    def _metric(self, index: int) -> Metric:
-        if index not in self.metrics:
-            name, params, context = self.init.bound[index]
-            cls = metrics.get(name)
-            self.metrics[index] = cls(cls.params_type.model_validate(params), MetricContext(**context))
-        return self.metrics[index]
-
     def _score(self, index: int, sample: Sample) -> tuple[dict[str, Any], bool]:
         """Scores by column, and whether they may be kept: what failed is tried again at the next run."""
-        metric = self._metric(index)
+        metric = self.metrics[index]
         columns = [c.id for c in metric.columns]
         try:
             scores = metric.score(_restricted(sample, metric.needs))
@@ -148,61 +129,19 @@ class ScoreHandler:
             return {c: asdict(Score("failed", reason=reason)) for c in columns}, False
 
     def _sample(self, job: ScoreJob) -> Sample:
-        clips = {name: self._clip(path, sha) for name, (path, sha) in job.inputs.items()}
+        clips = {name: self.clips.clip(path, sha) for name, (path, sha) in job.inputs.items()}
         return Sample(
             item_id=job.item,
             task=job.task,  # type: ignore[arg-type]  # a Task, checked by the suite
             language=job.language,
-            output=self._clip(*job.output),
+            output=self.clips.clip(*job.output),
             text=job.text,
             reference=clips.get("reference"),
             prompt=clips.get("prompt"),
             source=clips.get("source"),
             generation=job.generation,
-            feature=self._feature,
+            feature=partial(feature, self.store),
         )
-
-    def _clip(self, path: str, sha256: str) -> Clip:
-        return Clip(sha256, partial(self._load, path, sha256))
-
-    def _load(self, path: str, sha256: str, rate: int | None) -> Audio:
-        """Decode once, resample once a rate; the bytes must be those that were hashed."""
-        if (sha256, rate) not in self.clips:
-            if rate is None:
-                data = read_bytes(Path(path))
-                if sha256_bytes(data) != sha256:
-                    raise AudioError(self._altered(Path(path), sha256), where=path)
-                samples, info = decode(data, Path(path))
-                audio = Audio(to_mono(samples), info.rate)
-            else:
-                audio = self._load(path, sha256, None).resampled(rate)
-            self.clips[sha256, rate] = audio
-            while len(self.clips) > CLIPS_KEPT:
-                self.clips.popitem(last=False)
-        self.clips.move_to_end((sha256, rate))
-        return self.clips[sha256, rate]
-
-    def _altered(self, path: Path, sha256: str) -> str:
-        """An output damaged in the store is removed, so that the next run makes it anew; an input is the user's."""
-        if path == self.store.audio_path(sha256):
-            path.unlink(missing_ok=True)
-            return "the stored output was altered on disk; it is removed, run again to make it anew"
-        return "the file's content changed since it was hashed"
-
-    def _feature(self, extractor: Extractor, clip: Clip) -> JSON:
-        """From the store, else extracted and kept; 'undefined' is kept too (the same audio stays undefined)."""
-        key = sha256_json({"extractor": extractor.signature(), "decoding": AUDIO_VERSION, "audio": clip.sha256})
-        record = self.store.get("feature", key)
-        if record is None or not {"value", "undefined"} & set(record):
-            try:
-                record = {"value": extractor.extract(clip)}
-            except Undefined as reason:
-                record = {"undefined": reason.message}
-            self.store.put("feature", key, record)
-        if "undefined" in record:
-            raise Undefined(record["undefined"])
-        value: JSON = record["value"]
-        return value
 
 
 def _restricted(sample: Sample, needs: frozenset[Field]) -> Sample:
@@ -255,15 +194,32 @@ def measure(
             waiting[key] = [(row_index, metric_index)]
             jobs.setdefault(row_index, []).append((metric_index, key))
     tasks = [Task(_job(plan, i, generations[i], steps, store), len(steps)) for i, steps in jobs.items()]
+    extract(_features([task.payload for task in tasks], bound, store), _init(bound, store, config), config, progress)
     for key, scores in _execute(tasks, bound, store, config, progress):
         for who in waiting[key]:
             out[who] = scores
     return out, len(tasks)
 
 
-def _init(bound: Sequence[BoundMetric], store: Store, config: Config) -> ScoreInit:
+def _features(jobs: Sequence[ScoreJob], bound: Sequence[BoundMetric], store: Store) -> list[FeatureJob]:
+    """What the networks of these scores' metrics have to extract first."""
+    clips: dict[int, dict[str, list[tuple[str, str]]]] = {}
+    for job in jobs:
+        for index, _ in job.steps:
+            roles = clips.setdefault(index, {})
+            for role, clip in {"output": job.output, **job.inputs}.items():
+                roles.setdefault(role, []).append(clip)
+    out: dict[tuple[str, tuple[tuple[str, str], ...]], FeatureJob] = {}
+    for index, roles in clips.items():
+        for one in batches(index, bound[index].metric, roles, store):
+            extractor, _ = bound[index].metric.extracts[one.extractor]
+            out.setdefault((sha256_json(extractor.signature()), one.clips), one)  # shared by several metrics
+    return list(out.values())
+
+
+def _init(bound: Sequence[BoundMetric], store: Store, config: Config) -> MetricInit:
     specs = tuple((b.spec.type, b.spec.params.model_dump(), asdict(b.context)) for b in bound)
-    return ScoreInit(config.plugins, str(store.root), specs)
+    return MetricInit(config.plugins, str(store.root), specs)
 
 
 def _wanted(plan: Plan, bound: Sequence[BoundMetric]) -> Iterator[tuple[int, int]]:
@@ -271,12 +227,13 @@ def _wanted(plan: Plan, bound: Sequence[BoundMetric]) -> Iterator[tuple[int, int
     for row_index, row in enumerate(plan.rows):
         test_set = sets[row.set_id]
         for one in bound:
-            if one.corpus == test_set.corpus and absent(plan, row.system, test_set, one.metric) is None:
+            if one.corpus == test_set.corpus and absent(plan, row.system, test_set, one) is None:
                 yield row_index, one.index
 
 
-def absent(plan: Plan, system: str, test_set: TestSet, metric: Metric) -> str | None:
+def absent(plan: Plan, system: str, test_set: TestSet, one: BoundMetric) -> str | None:
     """Why a (system, set, metric) is not applicable, decided before anything runs; None where it has a cell."""
+    metric = one.metric
     reason = plan.not_applicable.get((system, test_set.id))
     if reason is not None:
         return reason
@@ -285,6 +242,8 @@ def absent(plan: Plan, system: str, test_set: TestSet, metric: Metric) -> str | 
     missing = sorted(metric.needs - test_set.spec.provides)
     if missing:
         return f"the set has no {', no '.join(missing)}"
+    if one.blocked is not None:
+        return one.blocked
     return None if metric.keyed or plan.facts[system].timed else "it only copies a file"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -16,7 +17,7 @@ from metis_bench.errors import CorpusError, MissingPrerequisite, SuiteError, nea
 from metis_bench.hashing import JSON, sha256_json
 from metis_bench.metrics.base import MetricContext, metrics
 from metis_bench.suite.plan import Plan, SystemFacts, TestSet, corpus_task, make_plan, test_sets
-from metis_bench.suite.schema import CorpusSpec, Suite, SystemSpec, tasks_of
+from metis_bench.suite.schema import CorpusSpec, Suite, SystemSpec, matches, tasks_of
 from metis_bench.systems.base import System, fingerprint, systems
 
 MIN_TIMED_OUTPUTS = 4
@@ -52,14 +53,18 @@ class Prepared:
         return sha256_json([decisive, self.plan.hash, [b.signature_id for b in self.bound]])
 
     def require_unblocked(self) -> None:
-        """Raise MissingPrerequisite when a system or metric is blocked; says what can run instead."""
-        if not self.blocked:
-            return
-        lines = [f"{b.what} '{b.name}': {b.reason}" + (f"\n    fix: {b.fix}" if b.fix else "") for b in self.blocked]
+        """Raise MissingPrerequisite when a system or every metric is blocked; says what can run instead.
+
+        Single metrics that cannot be computed here stop nothing: their cells, and a warning, say why.
+        """
         names = {b.name for b in self.blocked if b.what == "system"}
+        blind = any(b.blocked for b in self.bound) and not any(b.signature_id for b in self.bound)
+        if not names and not blind:
+            return
+        stops = [b for b in self.blocked if b.what == "system" or blind]
+        lines = [f"{b.what} '{b.name}': {b.reason}" + (f"\n    fix: {b.fix}" if b.fix else "") for b in stops]
         free = [s.name for s in self.suite.systems if s.name not in names]
-        only_systems = len(names) == len(self.blocked)
-        fix = f"or leave them out: --system {','.join(free)}" if free and only_systems else None
+        fix = f"or leave them out: --system {','.join(free)}" if free and not blind else None
         raise MissingPrerequisite("this suite cannot run here yet:\n  " + "\n  ".join(lines), fix=fix)
 
 
@@ -173,32 +178,35 @@ def _fingerprints(suite: Suite, progress: Progress) -> tuple[dict[str, str], lis
 def _bind(
     suite: Suite, contexts: dict[str, MetricContext], provides: dict[str, frozenset[Field]]
 ) -> tuple[list[BoundMetric], list[Blocked]]:
-    blocked: dict[str, Blocked] = {}
-    for spec in suite.metrics:
+    told: dict[tuple[str, str], Blocked] = {}
+    reasons: dict[tuple[int, str], str] = {}
+    for number, spec in enumerate(suite.metrics):
         for key, context in contexts.items():
             metric = metrics.get(spec.type)(spec.params, context)
             try:
                 if context.task in metric.tasks and metric.needs <= provides[key]:
                     metric.check()
             except MissingPrerequisite as error:
-                blocked[spec.type] = Blocked("metric", spec.type, error.message, error.fix)
-    bound = bind([m for m in suite.metrics if m.type not in blocked], contexts, provides)
-    _check_columns(suite, bound, bool(blocked))
-    return bound, list(blocked.values())
+                name = metric.columns[0].id
+                reasons[number, key] = error.message
+                told[name, error.message] = Blocked("metric", name, error.message, error.fix)
+    bound = bind(suite.metrics, contexts, provides, reasons)
+    _check_columns(suite, bound)
+    return bound, list(told.values())
 
 
-def _check_columns(suite: Suite, bound: Sequence[BoundMetric], partial: bool) -> None:
+def _check_columns(suite: Suite, bound: Sequence[BoundMetric]) -> None:
     """Two metrics must not share a column; oracle orders must name existing columns."""
-    first = bound[0].corpus if bound else None
-    ids = [c.id for b in bound if b.corpus == first for c in b.metric.columns]
-    twice = {i for i in ids if ids.count(i) > 1}
+    ids = [(b.corpus, c.id) for b in bound for c in b.metric.columns]
+    twice = {name for name, count in Counter(ids).items() if count > 1}
     if twice:
-        raise SuiteError(f"metrics: the column '{sorted(twice)[0]}' is defined twice; remove one of its metrics")
+        raise SuiteError(f"metrics: the column '{min(twice)[1]}' is defined twice; remove one of its metrics")
+    names = dict.fromkeys(name for _, name in ids)
     for order in suite.oracle_order:
-        if order.column not in ids and not partial:
+        if not any(matches(order.column, name) for name in names):
             raise SuiteError(
                 f"oracle_order of suite '{suite.name}': no metric has the column '{order.column}'"
-                f"{nearest(order.column, ids)}",
+                f"{nearest(order.column, names)}",
                 fix="correct the column, or drop the checks: --set oracle_order=[]",
             )
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metis_bench.metrics import _torch_file
+from metis_bench.metrics.device import device
 
 RATE = 16_000
 WHAT = "the weights of UTMOS22 strong"
@@ -191,5 +192,5 @@ def load_utmos(path: Path, config: UtmosConfig) -> Utmos22Strong:
 
 @lru_cache(maxsize=1)
 def utmos_model(path: Path, config: UtmosConfig = UtmosConfig()) -> Utmos22Strong:
-    """As `load_utmos`, kept for the life of the process."""
-    return load_utmos(path, config)
+    """As `load_utmos`, on a GPU where there is one, kept for the life of the process."""
+    return load_utmos(path, config).to(device())

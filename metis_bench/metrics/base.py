@@ -34,6 +34,7 @@ class Column:
     aggregate: Literal["mean", "ratio", "max"] = "mean"
     ratio: tuple[str, str] = ("", "")
     headline: bool = False
+    ranked: bool = True
     help: str = ""
 
 
@@ -66,7 +67,8 @@ class Clip:
 class Extractor(ABC):
     """Turns a clip into a JSON feature (transcript, embedding) that the store keeps by (signature, audio).
 
-    packages, extra, weights: what it needs;  batch: how many clips `extract_all` likes to have at once
+    packages, extra, weights: what it needs
+    network: worth a GPU, so its features are extracted before anything is scored, `batch` clips at a time
     """
 
     kind: ClassVar[str]
@@ -74,6 +76,7 @@ class Extractor(ABC):
     packages: ClassVar[tuple[str, ...]] = ()
     extra: ClassVar[str] = "embedded"
     weights: ClassVar[tuple[Weights, ...]] = ()
+    network: ClassVar[bool] = False
     batch: ClassVar[int] = 1
 
     def check(self) -> None:
@@ -151,6 +154,11 @@ class Metric(ABC):
     @abstractmethod
     def columns(self) -> tuple[Column, ...]:
         """What it reports, in display order. Ids start with the metric's name: `dnsmos.ovrl`, `wer.pocketsphinx`."""
+
+    @property
+    def extracts(self) -> tuple[tuple[Extractor, Literal["output"] | Field], ...]:
+        """The features that `score` asks for, and of what."""
+        return ()
 
     def check(self) -> None:
         """Raise MissingPrerequisite when a package or weights are missing. Cheap."""

@@ -1,4 +1,7 @@
-"""Speaker similarity: cosine of the speaker embeddings of the output and of the prompt (SIM-o), reference or source."""
+"""Speaker similarity: cosine of the speaker embeddings of the output and of the prompt, reference or source.
+
+Against the prompt it is the SIM-o of papers, against the prompt after a codec their SIM-r.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +13,24 @@ import numpy as np
 from metis_bench.corpora.base import ALL_TASKS, Field, Params
 from metis_bench.errors import ItemError
 from metis_bench.hashing import JSON
-from metis_bench.metrics.base import Clip, Column, Metric, MetricContext, Sample, Score, Undefined, metrics
+from metis_bench.metrics.base import Clip, Column, Extractor, Metric, MetricContext, Sample, Score, Undefined, metrics
 from metis_bench.metrics.names import registered
 from metis_bench.metrics.speakers.base import SpeakerEncoder, encoders
+from metis_bench.metrics.speakers.encodec import Reconstructed
 
 
 class SimParams(Params):
-    """model: the speaker encoder; pair: what the output is compared with (source: the voice to get rid of)."""
+    """model: the speaker encoder; pair: what the output is compared with (source: the voice to get rid of).
+
+    reconstructed: the prompt after EnCodec (SIM-r), where `prompt` is the recording itself (SIM-o)
+    """
 
     model: Annotated[str, registered(encoders)] = "ge2e"
-    pair: Literal["prompt", "reference", "source"] = "prompt"
+    pair: Literal["prompt", "reference", "source", "reconstructed"] = "prompt"
 
 
-SUFFIX = {"prompt": "", "reference": "ref", "source": "source"}  # of the column, by pair
+SUFFIX = {"prompt": "", "reference": "ref", "source": "source", "reconstructed": "rec"}  # of the column, by pair
+FIELD: dict[str, Field] = {"reconstructed": "prompt"}  # the item's field, where it has another name than the pair
 
 
 def cosine(a: list[float], b: list[float]) -> float:
@@ -42,44 +50,59 @@ class Sim(Metric):
     def __init__(self, params: Params, context: MetricContext) -> None:
         super().__init__(params, context)
         self.encoder: SpeakerEncoder = encoders.get(self.params.model)()
+        # how the other clip is heard
+        self.other: Extractor = Reconstructed(self.encoder) if self.params.pair == "reconstructed" else self.encoder
 
     @property
     def needs(self) -> frozenset[Field]:
         """The prompt, the reference or the source."""
-        return frozenset({self.params.pair})
+        return frozenset({self._field})
+
+    @property
+    def _field(self) -> Field:
+        return FIELD.get(self.params.pair, cast("Field", self.params.pair))
+
+    @property
+    def extracts(self) -> tuple[tuple[SpeakerEncoder, Literal["output"] | Field], ...]:
+        """The embeddings of both."""
+        return ((self.encoder, "output"), (self.encoder, self.params.pair))
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """`sim.<model>` against the prompt, `.ref` against the reference, `.source` (lower is better) the source."""
+        """`sim.<model>`: prompt; `.ref`: reference; `.rec`: prompt after EnCodec; `.source` (lower is better)."""
         model, pair = self.params.model, self.params.pair
         column, label = ".".join(("sim", model, SUFFIX[pair])).rstrip("."), f"SIM {SUFFIX[pair]}".strip()
-        help_ = f"cosine of the speaker embeddings of output and {pair}"
+        compared = "prompt after EnCodec at 6 kbit/s" if pair == "reconstructed" else pair
+        help_ = f"cosine of the speaker embeddings of output and {compared}"
         if pair == "source":
             help_ += ": what is left of the voice that was to be replaced"
             return (Column(column, f"{label} ({model})", "lower", 1.0, decimals=3, help=help_),)
-        return (Column(column, f"{label} ({model})", "higher", -1.0, decimals=3, headline=True, help=help_),)
+        headline = pair != "reconstructed"
+        return (Column(column, f"{label} ({model})", "higher", -1.0, decimals=3, headline=headline, help=help_),)
 
     def check(self) -> None:
-        """Raise MissingPrerequisite when the encoder lacks a package."""
+        """Raise MissingPrerequisite when the encoder, or the codec, lacks a package or weights."""
         super().check()
-        self.encoder.check()
+        self.other.check()
 
     def signature(self) -> Mapping[str, JSON]:
-        """The encoder's signature and the pair."""
-        return {"name": "sim", "version": "1", "encoder": self.encoder.signature(), "pair": self.params.pair}
+        """The encoder's signature (of a reconstructed prompt: with the codec's) and the pair."""
+        return {"name": "sim", "version": "1", "encoder": self.other.signature(), "pair": self.params.pair}
 
     def score(self, sample: Sample) -> dict[str, Score]:
         """One cosine. Raises Undefined, naming the clip, when either has no embedding."""
-        other = {"prompt": sample.prompt, "reference": sample.reference, "source": sample.source}[self.params.pair]
+        other: Clip | None = getattr(sample, self._field)
         if other is None:
-            raise ItemError(f"the item has no {self.params.pair}")
+            raise ItemError(f"the item has no {self._field}")
         value = cosine(
-            self._embedding(sample, sample.output, "output"), self._embedding(sample, other, self.params.pair)
+            self._embedding(sample, self.encoder, sample.output, "output"),
+            self._embedding(sample, self.other, other, self._field),
         )
         return {self.columns[0].id: Score("ok", value)}
 
-    def _embedding(self, sample: Sample, clip: Clip, role: str) -> list[float]:
+    @staticmethod
+    def _embedding(sample: Sample, encoder: Extractor, clip: Clip, role: str) -> list[float]:
         try:
-            return cast("list[float]", sample.feature(self.encoder, clip))
+            return cast("list[float]", sample.feature(encoder, clip))
         except Undefined as error:
             raise Undefined(f"{role}: {error.message}") from None

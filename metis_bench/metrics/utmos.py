@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from metis_bench.corpora.base import ALL_TASKS, Field
 from metis_bench.hashing import JSON
-from metis_bench.metrics._sinc import sinc_resample
 from metis_bench.metrics.alignment import is_silent
 from metis_bench.metrics.base import Column, Metric, Sample, Score, Undefined, metrics
+from metis_bench.metrics.device import device
+from metis_bench.metrics.sinc import SINC_VERSION, resample_sinc
 from metis_bench.metrics.weights import Weights, content
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Utmos(Metric):
             "model": "utmos22_strong",
             "weights": content(WEIGHTS.require("metric 'utmos'")),
             "rate": RATE,
-            "resample": "sinc_interp_hann 6 0.99",
+            "resample": SINC_VERSION,
             "batch": 1,
             "level": "as-is",
             "silence": "undefined",
@@ -73,12 +74,12 @@ class Utmos(Metric):
         heard = sample.output.audio()
         if is_silent(heard.samples):
             raise Undefined("silence: the output is constant")
-        audio = sinc_resample(heard.samples, heard.rate, RATE)
+        audio = resample_sinc(heard.samples, heard.rate, RATE)
         if len(audio) < config.receptive_field:
             raise Undefined(f"too_short: {len(audio)} samples at 16 kHz, UTMOS needs {config.receptive_field}")
         model = utmos_model(WEIGHTS.require("metric 'utmos'"), config)
         with torch.inference_mode():
-            value = float(model(torch.from_numpy(audio.copy())[None])[0])
+            value = float(model(torch.from_numpy(audio.copy())[None].to(device()))[0])
         if value != value:
             raise Undefined("not_finite: UTMOS returned NaN")
         return {"utmos": Score("ok", value)}

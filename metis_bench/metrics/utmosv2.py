@@ -66,8 +66,8 @@ def fold_weights(fold: int) -> Weights:
     name = f"fold{fold}_s42_best_model.pth"
     return Weights(
         name,
-        licence="MIT, as its repository",
-        gigabytes=0.8,
+        licence="its repository is MIT",
+        gigabytes=0.7,
         others=(f"~/.cache/utmosv2/models/fusion_stage3/{name}",),
         get=f"hf download sarulab-speech/UTMOSv2 {name}",
     )

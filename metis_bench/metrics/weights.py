@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from metis_bench.config import WEIGHTS
 from metis_bench.errors import MissingPrerequisite
@@ -37,9 +38,11 @@ class Weights:
 
     def complete(self, place: Path) -> bool:
         """Is it all there?"""
-        if not self.files:
-            return place.is_file()
-        return all(any((place / name).is_file() for name in entry.split("|")) for entry in self.files)
+        return not self.lacking(place) if self.files else place.is_file()
+
+    def lacking(self, folder: Path) -> list[str]:
+        """The entries of `files` that a folder does not hold."""
+        return [entry for entry in self.files if not any((folder / name).is_file() for name in entry.split("|"))]
 
     def place(self) -> Path:
         """Where a user puts it."""
@@ -59,7 +62,7 @@ class Weights:
         if found is not None:
             return found
         place = self.place()
-        lacking = [entry for entry in self.files if not self.complete(place / entry)] if place.is_dir() else []
+        lacking = self.lacking(place) if place.is_dir() else []
         lacks = f" ({place} lacks {lacking[0].replace('|', ' or ')})" if lacking else ""
         get = self.get or f"hf download {self.repo} --local-dir '{place}'"
         unnamed = "" if user_folder() else "; name the folder in metis-bench.yaml:  weights: /path/to/it"
@@ -92,3 +95,19 @@ def content(place: Path, files: tuple[str, ...] = ()) -> Mapping[str, JSON]:
     """sha256 of a file by its name, or of what is there of a folder's files."""
     paths = [place / name for entry in files for name in entry.split("|")] if files else [place]
     return {path.name: kept_sha256(path) for path in paths if path.is_file()}
+
+
+def strictly(cls: Any, place: Path, **options: Any) -> Any:
+    """`cls.from_pretrained(place)` in eval mode, offline. Raises MissingPrerequisite when its file lacks a tensor."""
+    from safetensors import SafetensorError
+
+    try:
+        model, report = cls.from_pretrained(place, local_files_only=True, output_loading_info=True, **options)
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise MissingPrerequisite(f"{place} cannot be loaded: {reason}", fix="get it again") from None
+    wrong = sorted(report["missing_keys"]) + sorted(str(key) for key in report.get("mismatched_keys", ()))
+    if wrong:
+        message = f"{place} lacks {wrong[0]}" + (f" and {len(wrong) - 1} more tensors" if len(wrong) > 1 else "")
+        raise MissingPrerequisite(message, fix="get it again: the file is another model's, or damaged")
+    return model.eval()

@@ -1,13 +1,14 @@
 """Word error rate of a recogniser's transcript against the text that should have been said.
 
 Protocol: BytedanceSpeech/seed-tts-eval@752f429 run_wer.py, average_wer.py: unweighted mean of the utterances' rates.
-The corpus rate (all errors over all words) is reported beside it. Chinese is scored by character, under the same names.
+Beside it always stand the corpus rate (all errors over all words) and the mean over the utterances at no more than
+50 %, which leaves out what failed altogether. Chinese is scored by character, under the same names.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, cast
+from typing import Annotated, Literal, TypeAlias, cast
 
 from metis_bench.corpora.base import ALL_TASKS, Params
 from metis_bench.errors import ItemError
@@ -17,14 +18,19 @@ from metis_bench.metrics.base import Column, Metric, MetricContext, Sample, Scor
 from metis_bench.metrics.names import registered
 from metis_bench.text.profiles import Profile, profiles
 
-VERSION = "1"
+VERSION = "2"
+USUAL = "seed_tts_eval"  # the profile that a column does not name
+KEPT = 50.0  # %, of `le50`
+
+
+RecogniserName: TypeAlias = Annotated[str, registered(recognisers)]
 
 
 class WerParams(Params):
-    """asr: the recogniser; profile: how both texts are normalised."""
+    """asr: the recogniser, or one by language of the corpus; profile: how both texts are normalised."""
 
-    asr: Annotated[str, registered(recognisers)] = "pocketsphinx"
-    profile: Annotated[str, registered(profiles)] = "seed_tts_eval"
+    asr: RecogniserName | dict[str, RecogniserName] = "pocketsphinx"
+    profile: Annotated[str, registered(profiles)] = USUAL
 
 
 def edits(reference: str, hypothesis: str) -> dict[str, JSON]:
@@ -65,12 +71,15 @@ class Wer(Metric):
     def __init__(self, params: Params, context: MetricContext) -> None:
         super().__init__(params, context)
         self.profile: Profile = profiles.get(self.params.profile)()
-        self.recogniser: Recogniser = recognisers.get(self.params.asr)(context.texts, context.language)
+        asr = self.params.asr
+        self.asr = asr if isinstance(asr, str) else asr.get(context.language) or next(iter(asr.values()))
+        self.recogniser: Recogniser = recognisers.get(self.asr)(context.texts, context.language)
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """Mean over utterances (the headline) and corpus rate."""
-        column, label = f"wer.{self.params.asr}", f"WER ({self.params.asr})"
+        """Mean over utterances (the headline), corpus rate, and the mean of those at no more than 50 %."""
+        how = self.asr if self.params.profile == USUAL else f"{self.asr}.{self.params.profile}"
+        column, label = f"wer.{how}", f"WER ({how})"
         return (
             Column(column, label, "lower", 100.0, unit="%", headline=True, help="mean of the utterances' error rates"),
             Column(
@@ -83,7 +92,23 @@ class Wer(Metric):
                 ratio=("errors", "words"),
                 help="all word errors over all reference words",
             ),
+            Column(
+                f"{column}.le50",
+                f"{label} of utterances <= {KEPT:g} %",
+                "lower",
+                None,
+                unit="%",
+                aggregate="ratio",
+                ratio=("kept_rate", "kept"),
+                ranked=False,
+                help=f"mean over the utterances at no more than {KEPT:g} %: leaves out failures, ranks nothing",
+            ),
         )
+
+    @property
+    def extracts(self) -> tuple[tuple[Recogniser, Literal["output"]], ...]:
+        """The transcript of the output."""
+        return ((self.recogniser, "output"),)
 
     def check(self) -> None:
         """Raise MissingPrerequisite (recogniser) or SuiteError (profile) when the corpus' language is not covered."""
@@ -101,7 +126,7 @@ class Wer(Metric):
         }
 
     def score(self, sample: Sample) -> dict[str, Score]:
-        """Both columns hold the utterance's own rate; they differ in how they are aggregated.
+        """All columns hold the utterance's own rate; they differ in how they are aggregated.
 
         The counts and the alignment stand in the first column only: the columns of a metric share their details.
         """
@@ -112,9 +137,15 @@ class Wer(Metric):
         detail = edits(
             self.profile.reference(sample.text, language), self.profile.hypothesis(feature["text"], language)
         )
-        rate = 100.0 * cast(int, detail["errors"]) / cast(int, detail["words"])
-        utterance, corpus = self.columns
-        return {utterance.id: Score("ok", rate, detail=detail), corpus.id: Score("ok", rate)}
+        share = cast(int, detail["errors"]) / cast(int, detail["words"])
+        kept = 100.0 * share <= KEPT
+        detail |= {"kept": int(kept), "kept_rate": share if kept else 0.0}
+        if "unheard_s" in feature:  # the recogniser hears the beginning of long clips alone
+            detail["unheard_s"] = feature["unheard_s"]
+        first, *others = self.columns
+        return {first.id: Score("ok", 100.0 * share, detail=detail)} | {
+            c.id: Score("ok", 100.0 * share) for c in others
+        }
 
     def size(self, text: str | None, language: str) -> float | None:
         """Words of the normalised reference; None where there are none."""

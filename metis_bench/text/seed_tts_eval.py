@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Mapping
+from typing import ClassVar
 
 from metis_bench.hashing import JSON, sha256_bytes
 from metis_bench.text.profiles import Profile, profiles
@@ -25,7 +26,6 @@ ZHON_PUNCTUATION = (
     "\uff0e\uff01\uff1f\uff61\u3002"
 )
 REMOVED = (ZHON_PUNCTUATION + string.punctuation).replace("'", "")
-_DELETE = str.maketrans("", "", REMOVED)
 
 
 @profiles.register("seed_tts_eval")
@@ -38,6 +38,7 @@ class SeedTTSEval(Profile):
     name = "seed_tts_eval"
     version = "1"
     languages = frozenset({"en", "zh"})
+    removed: ClassVar[str] = REMOVED
 
     def reference(self, text: str, language: str) -> str:
         """`process_one`'s truth."""
@@ -49,9 +50,11 @@ class SeedTTSEval(Profile):
 
     def _normalise(self, text: str, language: str) -> str:
         self.check(language)
-        text = text.translate(_DELETE).replace("  ", " ")  # once: jiwer collapses what is left
+        text = text.translate(str.maketrans("", "", self.removed)).replace(
+            "  ", " "
+        )  # once: jiwer collapses what is left
         return " ".join(text) if language == "zh" else text.lower()
 
     def signature(self) -> Mapping[str, JSON]:
         """Name, version and sha256 of the removed characters."""
-        return {**super().signature(), "removed_sha256": sha256_bytes(REMOVED.encode())}
+        return {**super().signature(), "removed_sha256": sha256_bytes(self.removed.encode())}

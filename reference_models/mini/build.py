@@ -6,6 +6,7 @@ names into `WORK/weights`, so that later stages, and the pipelines, open them as
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import shutil
@@ -28,7 +29,13 @@ from reference_models.mini.espeak import EspeakEngine
 from reference_models.mini.grammar import Split
 from reference_models.registry import FILES
 from reference_models.sizes import MINI_ACOUSTIC, MINI_FEATURES, MINI_SEMANTIC, config_path
-from reference_models.training.acoustic_codec import AcousticCodecObjective, WaveCrops, states
+from reference_models.training.acoustic_codec import (
+    AcousticCodecObjective,
+    WaveCrops,
+    fit_codes,
+    freeze_codes,
+    states,
+)
 from reference_models.training.acoustic_codec import new_codec as new_acoustic
 from reference_models.training.batches import Batches
 from reference_models.training.conditions import pcm
@@ -45,6 +52,7 @@ from reference_models.training.sounds import SyntheticNoise, Voices
 from reference_models.training.tokenize import Content, tokenize
 
 UTTERANCES = 9000  # of the training split: 10.5 hours
+HUSH = 1e-3  # below it the codec's distance is deaf: synthetic speech is silent between words, noise there says nothing
 HELD = 60  # utterances of voices that are never trained on, to see how a stage went
 HELD_VOICES = 20  # of the recogniser's
 HELD_DATA = 250  # the same, of a data set
@@ -132,17 +140,29 @@ def semantic_codec(work: Work, name: str) -> dict[str, Any] | None:
 
 
 def acoustic_codec(work: Work, name: str) -> dict[str, Any] | None:
-    """Waveforms to four codebooks and back."""
+    """Waveforms to four codebooks and back: without codebooks first, then those, then the vocoder on them."""
     with recordings() as made:
         waves = [pcm(made.said(number)[0]) for number in range(work.some(3000, 8))]
-    objective = AcousticCodecObjective(*new_acoustic(MINI_ACOUSTIC, seed=0))
-    batches = WaveCrops(waves, rows=10, samples=48 * MINI_ACOUSTIC.hop, seed=0)
-    optim = OptimConfig(lr=1e-3, warmup=100, schedule="cosine", ema=0.999)
-    trained = _train(name, objective, batches, 6000, optim, work, precision="fp32")
+    encoder, decoder = new_acoustic(MINI_ACOUSTIC, seed=0)
+    crops = [WaveCrops(waves, rows=10, samples=48 * MINI_ACOUSTIC.hop, seed=seed) for seed in range(3)]
+    optim = OptimConfig(lr=1e-3, warmup=100, schedule="cosine", ema=0.995)
+    decoder.quantizer.requires_grad_(False)
+    smooth = AcousticCodecObjective(encoder, decoder, quantized=False, quiet=HUSH)
+    trained = _train(f"{name}_latents", smooth, crops[0], 3600, optim, work, precision="fp32")
     if not trained.finished:
         return None
-    facts = {"steps": trained.step, "seconds": round(trained.seconds), "data": "3000 utterances of the training split"}
-    for part, tensors in states(objective).items():
+    first = trained.seconds
+    seen = itertools.islice(filter(None, map(crops[1], itertools.count())), work.some(100, 2))
+    fit_codes(encoder, decoder, seen, seed=0)
+    freeze_codes(encoder, decoder)
+    coded = AcousticCodecObjective(encoder, decoder, quiet=HUSH)
+    optim = dataclasses.replace(optim, lr=5e-4)
+    trained = _train(name, coded, crops[2], 1800, optim, work, precision="fp32")
+    if not trained.finished:
+        return None
+    facts = {"steps": [3600, trained.step], "seconds": round(first + trained.seconds)}
+    facts["data"] = "3000 utterances of the training split"
+    for part, tensors in states(coded).items():
         file = FILES[part]
         write_weights(place(file, work.weights), tensors, MINI_ACOUSTIC, file.config, torch.float32, facts)
     return facts

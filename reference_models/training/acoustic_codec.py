@@ -1,12 +1,14 @@
 """The acoustic codec's recipe: waveforms through residual codebooks and back.
 
-Encoder, quantisers and vocoder are trained together by the distance of mel spectrograms and the codebooks' losses;
-then, if wanted, against discriminators (`training.adversarial`). (The release's recipe is not published.)
+Encoder, quantisers and vocoder are trained together by the distance of mel spectrograms and the codebooks' losses; or
+(a small encoder that moves faster than its codebooks can follow) encoder and vocoder first, codebooks from what they
+found (`codebooks.fit_residual`), the vocoder once more on the codes. Then, if wanted, against discriminators
+(`training.adversarial`). (The release's recipe is not published.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -20,9 +22,9 @@ from reference_models.codecs.quantize import FactorizedVQ
 from reference_models.config import SAMPLE_RATE, AcousticCodecConfig
 from reference_models.seeds import derive_seed
 from reference_models.training.batches import generator
-from reference_models.training.codebooks import CodebookCare
+from reference_models.training.codebooks import CodebookCare, fit_residual
 from reference_models.training.objectives import Loss, Objective
-from reference_models.training.spectra import MelDistance
+from reference_models.training.spectra import QUIET, MelDistance
 
 FEWER = 0.25  # of the steps use only the first few codebooks, so that each is as good as it can be alone
 
@@ -66,7 +68,10 @@ class WaveCrops:
 
 
 class AcousticCodecObjective(Objective):
-    """Mel distance of what comes out to what went in, and the codebooks' losses."""
+    """Mel distance of what comes out to what went in, and the codebooks' losses.
+
+    quantized: False leaves the quantisers out: an autoencoder;  quiet: see `MelDistance`
+    """
 
     def __init__(
         self,
@@ -75,10 +80,13 @@ class AcousticCodecObjective(Objective):
         *,
         codebook_weight: float = 1.0,
         rate: int = SAMPLE_RATE,
+        quantized: bool = True,
+        quiet: float = QUIET,
     ) -> None:
         super().__init__()
+        self.quantized = quantized
         self.encoder, self.decoder, self.codebook_weight = encoder, decoder, codebook_weight
-        self.distance = MelDistance(rate)
+        self.distance = MelDistance(rate, quiet=quiet)
         trained = any(p.requires_grad for p in decoder.quantizer.parameters())
         quantizers = cast(list[FactorizedVQ], list(decoder.quantizer.quantizers) if trained else [])
         self.cares = nn.ModuleList(CodebookCare(quantizer) for quantizer in quantizers)
@@ -90,6 +98,9 @@ class AcousticCodecObjective(Objective):
     def resynthesis(self, batch: WaveBatch) -> tuple[Tensor, Tensor, Tensor]:
         """What comes out and what went in, (B, S) each, and the codebooks' loss. Codes are decisions: made in fp32."""
         latents = self.encoder(batch.waves[:, None])  # (B, C, F)
+        if not self.quantized:
+            made = self.decoder.model(latents.transpose(1, 2)).float()  # (B, S)
+            return made, batch.waves[:, : made.shape[1]], torch.zeros((), device=made.device)
         available = len(self.decoder.quantizer.quantizers)
         used = batch.books(available) if self.training else available
         with torch.autocast(batch.waves.device.type, enabled=False):
@@ -113,6 +124,13 @@ def freeze_codes(encoder: AcousticEncoder, decoder: AcousticDecoder) -> None:
     """Train the vocoder alone: what was trained on the codes goes on fitting them."""
     encoder.requires_grad_(False)
     decoder.quantizer.requires_grad_(False)
+
+
+@torch.no_grad()
+def fit_codes(encoder: AcousticEncoder, decoder: AcousticDecoder, batches: Iterable[WaveBatch], seed: int) -> None:
+    """Codebooks for an encoder that was trained without them."""
+    latents = [encoder(batch.waves[:, None]) for batch in batches]  # (B, C, F) each
+    fit_residual(decoder.quantizer, torch.cat(latents), seed)
 
 
 def new_codec(config: AcousticCodecConfig, seed: int) -> tuple[AcousticEncoder, AcousticDecoder]:

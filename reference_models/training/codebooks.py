@@ -6,12 +6,14 @@ release did is not published; this is what DAC and EnCodec do.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from reference_models.codecs.quantize import FactorizedVQ
+from reference_models.codecs.quantize import FactorizedVQ, ResidualVQ
+from reference_models.codecs.weight_norm import WeightNormConv1d
+from reference_models.seeds import derive_seed
 
 MEMORY = 0.98  # of the moving count of choices: some fifty steps
 DEAD = 0.05  # of the count that all codes would have if chosen equally often: below it a code is moved
@@ -73,3 +75,42 @@ class CodebookCare(nn.Module):
         share = self.chosen / self.chosen.sum().clamp(min=1e-9)
         entropy: Tensor = torch.special.entr(share).sum()
         return entropy.exp()
+
+
+ROUNDS = 25  # of k-means
+
+
+@torch.no_grad()
+def fit_residual(stack: ResidualVQ, x: Tensor, seed: int) -> None:
+    """Set quantisers to latents (B, C, T) without training: each to what the ones before it have left over."""
+    rng = torch.Generator().manual_seed(derive_seed("codebooks", seed))
+    residual = x
+    for quantizer in cast(list[FactorizedVQ], list(stack.quantizers)):
+        _fit(quantizer, residual.transpose(1, 2).flatten(0, 1), rng)
+        residual = residual - quantizer(residual).embeddings
+
+
+def _fit(quantizer: FactorizedVQ, points: Tensor, rng: torch.Generator) -> None:
+    """Project on the directions in which points (N, C) vary most, and take the means of clusters by angle there."""
+    mean = points.mean(0)
+    _, directions = torch.linalg.eigh((points - mean).T @ (points - mean))  # ascending
+    basis = directions[:, -quantizer.codebook.embedding_dim :].T  # (D, C)
+    _put(quantizer.in_project, basis, -basis @ mean)
+    _put(quantizer.out_project, basis.T, mean)
+    projected = (points - mean) @ basis.T  # (N, D)
+    table = quantizer.codebook.weight
+    drawn = torch.randperm(len(projected), generator=rng).repeat(-(-len(table) // len(projected)))
+    table.copy_(projected[drawn[: len(table)]])
+    for _ in range(ROUNDS):
+        codes = quantizer.nearest(projected.T[None])[0]  # (N,)
+        counts = torch.bincount(codes, minlength=len(table))[:, None]
+        means = torch.zeros_like(table).index_add_(0, codes, projected) / counts.clamp(min=1)
+        others = projected[torch.randint(len(projected), (len(table),), generator=rng)]
+        table.copy_(torch.where(counts > 0, means, others))  # what nothing chose starts somewhere else
+
+
+def _put(conv: WeightNormConv1d, weight: Tensor, bias: Tensor) -> None:
+    """A pointwise convolution of (out, in) with a bias (out,)."""
+    conv.weight_v.copy_(weight[:, :, None])
+    conv.weight_g.copy_(weight.norm(dim=1)[:, None, None])
+    conv.bias.copy_(bias)

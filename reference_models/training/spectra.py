@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 
 RESOLUTIONS = ((2048, 100), (1024, 80), (512, 40))  # window in samples and mel bands; a hop is a quarter of a window
-QUIET = 1e-5  # magnitude below which differences do not count
+QUIET = 1e-5  # magnitude below which differences do not count: below one step of 16-bit audio
 
 
 class MelDistance(nn.Module):
     """Mean absolute difference of log mel spectrograms, plus that of the magnitudes relative to the target's size."""
 
-    def __init__(self, rate: int, resolutions: Sequence[tuple[int, int]] = RESOLUTIONS) -> None:
+    def __init__(self, rate: int, resolutions: Sequence[tuple[int, int]] = RESOLUTIONS, quiet: float = QUIET) -> None:
         super().__init__()
+        self.quiet = quiet
         from transformers.audio_utils import mel_filter_bank
 
         self.windows = [window for window, _ in resolutions]
@@ -36,7 +37,7 @@ class MelDistance(nn.Module):
         total = torch.zeros(len(made), device=made.device)
         for window in self.windows:
             ours, theirs = self.mel(made, window), self.mel(target, window)  # (B, T, M)
-            logs = (ours.clamp(min=QUIET).log() - theirs.clamp(min=QUIET).log()).abs().mean((1, 2))
-            size = theirs.square().mean((1, 2)).sqrt().clamp(min=QUIET)
+            logs = (ours.clamp(min=self.quiet).log() - theirs.clamp(min=self.quiet).log()).abs().mean((1, 2))
+            size = theirs.square().mean((1, 2)).sqrt().clamp(min=self.quiet)
             total = total + logs + (ours - theirs).square().mean((1, 2)).clamp(min=1e-12).sqrt() / size
         return total / len(self.windows)

@@ -64,7 +64,7 @@ def test_columns_and_signature(name: str) -> None:
     for column in metric.columns:
         assert column.label
         assert column.direction in ("higher", "lower")
-        assert column.worst is not None or not metric.keyed, "only costs may lack a worst value"
+        assert column.worst is not None or not (metric.keyed and column.ranked), "only costs may lack a worst value"
         assert (column.aggregate == "ratio") == bool(column.ratio[0])
     signature = metric.signature()
     assert canonical_json(signature) == canonical_json(build(name).signature()), "the same metric, the same signature"

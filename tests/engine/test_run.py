@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from metis_bench.config import Config, load_plugins
+from metis_bench.engine.clips import Clips
 from metis_bench.engine.generate import workers_for
 from metis_bench.engine.inspect import read_lines
-from metis_bench.engine.measure import ScoreHandler, ScoreInit
 from metis_bench.engine.run import RunResult, run
+from metis_bench.engine.store import Store
 from metis_bench.errors import AudioError, MissingPrerequisite, SuiteError, UsageError
 from metis_bench.systems.base import System
 
@@ -299,12 +300,12 @@ def test_out_never_deletes_what_is_not_its_own(make_suite: Callable[..., Any], c
 
 def test_a_changed_corpus_file_under_the_store_folder_is_kept(go: Go, config: Config, house: Path) -> None:
     """The user's data may lie beside the store: only the store's own audio is ever removed."""
-    handler = ScoreHandler(ScoreInit((), str(config.store), ()))
+    clips = Clips(Store(config.store))
     speech = config.store / "corpora" / "speech.wav"
     speech.parent.mkdir(parents=True)
     speech.write_bytes(b"precious")
     with pytest.raises(AudioError, match="changed since it was hashed"):
-        handler._load(str(speech), "0" * 64, None)
+        clips.clip(str(speech), "0" * 64).audio()
     assert speech.exists()
 
 

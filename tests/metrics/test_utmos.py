@@ -15,9 +15,9 @@ from metis_bench.audio import load
 from metis_bench.config import WEIGHTS
 from metis_bench.corpora.base import Params
 from metis_bench.errors import MissingPrerequisite
-from metis_bench.metrics._sinc import sinc_resample
 from metis_bench.metrics._utmos import Utmos22Strong, UtmosConfig, load_utmos
 from metis_bench.metrics.base import MetricContext, Undefined, metrics
+from metis_bench.metrics.sinc import resample_sinc
 from metis_bench.metrics.utmos import Utmos
 from tests.metrics.conftest import MakeSample, Wave
 
@@ -200,7 +200,7 @@ def test_less_than_a_frame_is_undefined(tiny: Utmos, make_sample: MakeSample) ->
 @pytest.mark.parametrize("rate", [8_000, 22_050, 24_000, 44_100, 48_000])
 def test_other_rates_are_resampled_as_the_original_does(tiny: Utmos, make_sample: MakeSample, rate: int) -> None:
     samples = speechlike(1.0, rate)
-    assert value(tiny, samples, rate, make_sample) == value(tiny, sinc_resample(samples, rate, RATE), RATE, make_sample)
+    assert value(tiny, samples, rate, make_sample) == value(tiny, resample_sinc(samples, rate, RATE), RATE, make_sample)
 
 
 def test_level_counts_and_clipping_is_heard(tiny: Utmos, make_sample: MakeSample) -> None:

@@ -18,7 +18,7 @@ from metis_bench.metrics.wer import Wer, WerParams, edits
 from metis_bench.text.profiles import profiles
 from metis_bench.text.seed_tts_eval import SeedTTSEval
 
-COLUMNS = ("wer.pocketsphinx", "wer.pocketsphinx.corpus")
+COLUMNS = ("wer.pocketsphinx", "wer.pocketsphinx.corpus", "wer.pocketsphinx.le50")
 
 
 def wer(language: str = "en", texts: tuple[str, ...] = ("unused",), **params: str) -> Wer:
@@ -69,6 +69,8 @@ def test_counts_and_alignment(heard: Callable[[str | None, str], Sample]) -> Non
             ["equal", ["jumps", "over", "it"], ["jumps", "over", "it"]],
             ["insert", [], ["very", "high"]],
         ],
+        "kept": 0,
+        "kept_rate": 0.0,
     }
     assert score[COLUMNS[1]].detail == {}, "the columns of a metric share their details: kept once"
 
@@ -90,13 +92,38 @@ def test_random_texts(rng: np.random.Generator) -> None:
 def test_utterance_mean_and_corpus_rate_differ(heard: Callable[[str | None, str], Sample]) -> None:
     metric = wer()
     scores = [metric.score(heard("one", "won")), metric.score(heard("a b c d e f g h i", "a b c d e f g h i"))]
-    utterance, corpus = metric.columns
+    utterance, corpus, _ = metric.columns
     assert (utterance.id, utterance.aggregate, utterance.headline, utterance.unit) == (COLUMNS[0], "mean", True, "%")
     assert (corpus.id, corpus.aggregate, corpus.ratio, corpus.unit) == (COLUMNS[1], "ratio", ("errors", "words"), "%")
     assert utterance.worst == corpus.worst == 100.0
     assert np.mean([s[utterance.id].value for s in scores]) == pytest.approx(50.0)
     terms = [[float(s[utterance.id].detail[k]) for k in corpus.ratio] for s in scores]  # type: ignore[arg-type]
     assert 100 * sum(n for n, _ in terms) / sum(d for _, d in terms) == pytest.approx(10.0)
+
+
+def test_the_mean_of_those_at_no_more_than_half(heard: Callable[[str | None, str], Sample]) -> None:
+    metric = wer()
+    column = metric.columns[2]
+    assert (column.aggregate, column.worst, column.ranked) == ("ratio", None, False)
+    scores = [metric.score(heard("a b c d", said)) for said in ("a b c d", "a b", "a", "")]  # 0, 50, 75, 100 %
+    terms = [[float(s[COLUMNS[0]].detail[k]) for k in column.ratio] for s in scores]  # type: ignore[arg-type]
+    assert terms == [[0.0, 1.0], [0.5, 1.0], [0.0, 0.0], [0.0, 0.0]]
+    assert [s[COLUMNS[2]].value for s in scores] == [0.0, 50.0, 75.0, 100.0], "the items' own rates are not hidden"
+
+
+def test_another_profile_is_another_column(heard: Callable[[str | None, str], Sample]) -> None:
+    assert [c.id for c in wer(profile="f5").columns] == [
+        "wer.pocketsphinx.f5",
+        "wer.pocketsphinx.f5.corpus",
+        "wer.pocketsphinx.f5.le50",
+    ]
+    assert wer(profile="f5").score(heard("I don't", "i dont"))["wer.pocketsphinx.f5"].value == 0.0
+
+
+def test_what_a_recogniser_did_not_hear_is_told(make_sample: Callable[..., Sample]) -> None:
+    sample = make_sample(np.zeros(160), 16_000, text="one")
+    sample = replace(sample, feature=lambda *_: {"text": "one", "unheard_s": 2.5})
+    assert wer().score(sample)[COLUMNS[0]].detail["unheard_s"] == 2.5
 
 
 @pytest.mark.parametrize(
@@ -199,7 +226,7 @@ def test_a_changed_profile_scores_anew_without_recognising_anew(
     sample = replace(make_sample(np.zeros(160), 16_000, text="one two"), feature=feature)
     plain, shout = wer(texts=("one two",)), wer(texts=("one two",), profile="shout")
     assert plain.score(sample)[COLUMNS[0]].value == 0.0
-    assert shout.score(sample)[COLUMNS[0]].value == 50.0
+    assert shout.score(sample)["wer.pocketsphinx.shout"].value == 50.0
     assert seen[0] == seen[1]
     assert plain.signature() != shout.signature()
     assert plain.signature()["profile"] == SeedTTSEval().signature()

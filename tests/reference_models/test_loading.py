@@ -347,3 +347,13 @@ def test_loras_of_any_task_and_rank_have_names(task: str, tmp_path: Path) -> Non
     assert named("metis_xyz_lora_8") is None and named("metis_se_lora_0") is None
     with pytest.raises(CheckpointError, match="TASK-lora-RANK"):
         variant_files("xyz-lora-8")
+
+
+def test_tensors_within_an_entry(tmp_path: Path) -> None:
+    path = tmp_path / "x.pth"
+    torch.save({"model": {"a": torch.ones(2)}, "epoch": 3, "best": 0.5}, path)
+    assert list(load_tensors(path, entry="model")) == ["a"]
+    with pytest.raises(CheckpointError, match="no entry 'ema', only model, epoch, best"):
+        load_tensors(path, entry="ema")
+    with pytest.raises(CheckpointError, match="holds a int instead of tensors by name"):
+        load_tensors(path, entry="epoch")

@@ -21,7 +21,7 @@ from metis_bench.errors import missing_extra
 from metis_bench.hashing import JSON, sha256_file
 from metis_bench.metrics.base import Clip, Undefined
 from metis_bench.metrics.mel import power_spectrogram, slaney_mel
-from metis_bench.metrics.speakers.base import SpeakerEncoder, encoders
+from metis_bench.metrics.speakers.base import SpeakerEncoder, as_feature, encoders, require_long, rms_of
 
 F32 = NDArray[np.float32]
 
@@ -73,12 +73,9 @@ def partial_starts(n_samples: int) -> list[int]:
 def raise_volume(samples: F32) -> F32:
     """Raise (T,) to -30 dBFS RMS if it is quieter (audio.py:normalize_volume, increase_only).
 
-    Raises Undefined when the RMS is below one 16-bit step: that is digital silence.
+    Raises Undefined for digital silence.
     """
-    rms = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
-    if rms < 1.0 / 32768.0:
-        raise Undefined("the audio is silent")
-    gain_db = TARGET_DBFS - 20.0 * np.log10(rms)
+    gain_db = TARGET_DBFS - 20.0 * np.log10(rms_of(samples))
     return samples if gain_db < 0 else np.asarray(samples * 10.0 ** (gain_db / 20.0), dtype=np.float32)
 
 
@@ -127,6 +124,5 @@ class Ge2e(SpeakerEncoder):
     def extract(self, clip: Clip) -> JSON:
         """256 floats. Raises Undefined for silence or less than 0.25 s, AudioError."""
         audio = clip.audio(RATE)
-        if audio.seconds < MIN_SECONDS:
-            raise Undefined(f"{audio.seconds:.3f} s of audio is too short for a speaker embedding ({MIN_SECONDS} s)")
-        return [float(str(x)) for x in embed(raise_volume(audio.samples))]  # shortest text that is the same float32
+        require_long(audio, MIN_SECONDS)
+        return as_feature(embed(raise_volume(audio.samples)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 import torch
 
 from reference_models.checkpoints import open_source
+from reference_models.codecs.acoustic import AcousticDecoder
 from reference_models.config import AcousticCodecConfig, BackboneConfig
 from reference_models.hub import place
 from reference_models.registry import FILES
 from reference_models.training.acoustic_codec import AcousticCodecObjective, WaveBatch, WaveCrops, new_codec, states
+from reference_models.training.codebooks import fit_residual
 from reference_models.training.logs import read_metrics
 from reference_models.training.loop import LoopConfig, train
 from reference_models.training.models import write_weights
@@ -114,3 +117,38 @@ def test_codebooks_learn_only_where_there_are_gradients() -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in objective.state_dict().items())
     objective.resynthesis(batch)
     assert not torch.equal(before["cares.0.chosen"], objective.state_dict()["cares.0.chosen"])
+
+
+def test_codebooks_from_data() -> None:
+    """Four small codebooks of a stack explain what is spread over clusters, each more than the ones before it."""
+    generator = torch.Generator().manual_seed(0)
+    centres, finer = torch.randn(32, 16, generator=generator) * 3, torch.randn(32, 16, generator=generator)
+    which = torch.randint(32, (2, 4000), generator=generator)
+    x = (centres[which[0]] + finer[which[1]] + 5).T[None]  # (1, C, N), far from the origin
+    wide = dataclasses.replace(SMALL, codebook_dim=16, num_quantizers=3)
+    stack = AcousticDecoder(wide).quantizer.requires_grad_(False)
+    fit_residual(stack, x, seed=0)
+    left = [float((x - stack(x, used).embeddings).square().mean()) for used in range(1, wide.num_quantizers + 1)]
+    assert left == sorted(left, reverse=True)
+    assert left[-1] < 0.1 * float((x - x.mean((0, 2), keepdim=True)).square().mean())
+    again = AcousticDecoder(wide).quantizer
+    fit_residual(again, x, seed=0)
+    assert torch.equal(stack(x).codes, again(x).codes)
+
+
+def test_an_autoencoder_leaves_the_codebooks_alone() -> None:
+    encoder, decoder = new_codec(SMALL, seed=0)
+    decoder.quantizer.requires_grad_(False)
+    smooth = AcousticCodecObjective(encoder, decoder, quantized=False)
+    batch = WaveBatch(torch.from_numpy(tones(0)).float()[None, :9600] / 32768)
+    smooth(batch).total.backward()
+    assert not len(smooth.cares) and all(p.grad is None for p in decoder.quantizer.parameters())
+    assert all(p.grad is not None for p in encoder.parameters())
+    coded = AcousticCodecObjective(encoder, decoder)
+    assert float(coded.eval()(batch).stats["distance"]) != float(smooth.eval()(batch).stats["distance"])
+
+
+def test_what_is_quiet_does_not_count() -> None:
+    rng = torch.Generator().manual_seed(0)
+    x, y = (1e-5 * torch.randn(1, RATE, generator=rng) for _ in range(2))
+    assert MelDistance(RATE, quiet=1.0).forward(x, y) < 0.01 < 0.1 < MelDistance(RATE)(x, y)

@@ -1,0 +1,175 @@
+"""Features of clips (transcripts, embeddings), kept by (extractor, audio): scores that change need none anew.
+
+What networks extract is extracted before anything is scored: in batches of clips of about one length, on the GPUs where
+there are some. What is missing afterwards (a crash) is tried once more by the score that wants it.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from metis_bench.audio import AUDIO_VERSION
+from metis_bench.config import Config, cpu_count, load_plugins
+from metis_bench.engine.clips import Clips
+from metis_bench.engine.generate import ABORT_FIX, Progress
+from metis_bench.engine.local import Crash, LocalExecutor, Task
+from metis_bench.engine.store import Store
+from metis_bench.errors import ItemError, MissingPrerequisite
+from metis_bench.hashing import JSON, sha256_json
+from metis_bench.metrics.base import Clip, Extractor, Metric, MetricContext, Undefined, metrics
+
+
+@dataclass(frozen=True)
+class MetricInit:
+    """Plain data a worker builds metrics from: (metric type, params, context) by index."""
+
+    plugins: tuple[str, ...]
+    store: str
+    bound: tuple[tuple[str, Mapping[str, Any], Mapping[str, Any]], ...]
+
+
+class Metrics:
+    """Lives in the worker: metrics are built on first use and kept."""
+
+    def __init__(self, init: MetricInit) -> None:
+        load_plugins(init.plugins)
+        self.init = init
+        self.built: dict[int, Metric] = {}
+
+    def __getitem__(self, index: int) -> Metric:
+        if index not in self.built:
+            name, params, context = self.init.bound[index]
+            cls = metrics.get(name)
+            self.built[index] = cls(cls.params_type.model_validate(params), MetricContext(**context))
+        return self.built[index]
+
+
+@dataclass(frozen=True)
+class FeatureJob:
+    """Clips (path, sha256) for extractor number `extractor` of the metric `metric`."""
+
+    metric: int
+    extractor: int
+    clips: tuple[tuple[str, str], ...]
+
+
+class FeatureHandler:
+    """Lives in the worker."""
+
+    def __init__(self, init: MetricInit) -> None:
+        self.metrics, self.store = Metrics(init), Store(Path(init.store))
+        self.clips = Clips(self.store)
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def run(self, job: FeatureJob, start: int) -> Iterator[str | None]:
+        """One step a clip: None, or why the run must end. What a clip itself is to blame for is left to its scores."""
+        extractor, _ = self.metrics[job.metric].extracts[job.extractor]
+        clips = [self.clips.clip(path, sha256) for path, sha256 in job.clips[start:]]
+        try:
+            features = extractor.extract_all(clips)
+        except Exception:  # noqa: BLE001 - as a metric's call: the scores that want them will say why
+            traceback.print_exc(file=sys.stderr)
+            yield from [None] * len(clips)
+            return
+        for clip, found in zip(clips, features, strict=True):
+            try:
+                if isinstance(found, Undefined) or not isinstance(found, ItemError):
+                    keep(self.store, extractor, clip, found)
+            except OSError as error:
+                yield f"the store cannot be written: {error.strerror}"
+                return
+            yield None
+
+
+def _key(extractor: Extractor, clip: Clip) -> str:
+    return sha256_json({"extractor": extractor.signature(), "decoding": AUDIO_VERSION, "audio": clip.sha256})
+
+
+def keep(store: Store, extractor: Extractor, clip: Clip, found: JSON | Undefined) -> dict[str, JSON]:
+    """Keep a feature; 'undefined' is kept too (the same audio stays undefined)."""
+    record: dict[str, JSON] = {"undefined": found.message} if isinstance(found, Undefined) else {"value": found}
+    store.put("feature", _key(extractor, clip), record)
+    return record
+
+
+def kept(store: Store, extractor: Extractor, clip: Clip) -> dict[str, JSON] | None:
+    """What is in the store for it."""
+    record = store.get("feature", _key(extractor, clip))
+    return record if record is not None and {"value", "undefined"} & set(record) else None
+
+
+def feature(store: Store, extractor: Extractor, clip: Clip) -> JSON:
+    """From the store, else extracted and kept. Raises Undefined, ItemError."""
+    record = kept(store, extractor, clip)
+    if record is None:
+        try:
+            found: JSON | Undefined = extractor.extract(clip)
+        except Undefined as reason:
+            found = reason
+        record = keep(store, extractor, clip, found)
+    if "undefined" in record:
+        raise Undefined(str(record["undefined"]))
+    return record["value"]
+
+
+def extract(wanted: Sequence[FeatureJob], init: MetricInit, config: Config, progress: Progress) -> None:
+    """Run jobs; those that crash are left to the scores. Raises MissingPrerequisite where the store is full."""
+    if not wanted:
+        return
+    tasks = [Task(job, len(job.clips)) for job in wanted]
+    total = sum(task.steps for task in tasks)
+    gpus = config.gpus()
+    workers = min(config.workers, len(tasks))
+    progress("features", 0, total)
+    with (
+        LocalExecutor(
+            "metis_bench.engine.features:FeatureHandler",
+            init,
+            workers,
+            timeout_s=config.timeout_s * max(task.steps for task in tasks),  # the first clip of a batch waits for all
+            threads=max(1, cpu_count() // config.workers),
+            gpus=gpus[: len(tasks)],
+        ) as pool
+    ):
+        for done, (_, _, failure) in enumerate(pool.run(tasks), start=1):
+            progress("features", done, total)
+            if isinstance(failure, str) and not isinstance(failure, Crash):
+                raise MissingPrerequisite(failure, where=init.store, fix=ABORT_FIX)
+
+
+def batches(
+    metric_index: int, metric: Metric, clips: Mapping[str, Sequence[tuple[str, str]]], store: Store
+) -> Iterator[FeatureJob]:
+    """Jobs for what a metric's networks have not extracted yet. clips: (path, sha256) by what they are to a row.
+
+    Clips of about one length lie together, the longest first.
+    """
+    for number, (extractor, role) in enumerate(metric.extracts):
+        if not extractor.network:
+            continue
+        lacking = {}
+        for path, sha256 in clips.get(role, ()):
+            if sha256 not in lacking and kept(store, extractor, Clip(sha256, _unread)) is None:
+                lacking[sha256] = path
+        ordered = sorted(lacking.items(), key=lambda entry: (-_size(entry[1]), entry[0]))
+        for start in range(0, len(ordered), extractor.batch):
+            some = ordered[start : start + extractor.batch]
+            yield FeatureJob(metric_index, number, tuple((path, sha256) for sha256, path in some))
+
+
+def _unread(_rate: int | None) -> Any:
+    raise AssertionError("only the hash of this clip is known")
+
+
+def _size(path: str) -> int:
+    try:
+        return Path(path).stat().st_size
+    except OSError:
+        return 0
