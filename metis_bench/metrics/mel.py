@@ -49,17 +49,21 @@ def power_spectrogram(
     hop: int,
     center: bool = True,
     pad_mode: Literal["constant", "reflect"] = "constant",
+    win: int | None = None,
 ) -> F64:
-    """|STFT|**2 of (T,) samples with a periodic Hann window of `n_fft`: (1 + n_fft // 2, frames).
+    """|STFT|**2 of (T,) samples with a periodic Hann window of `win` (default `n_fft`): (1 + n_fft // 2, frames).
 
-    `center` pads n_fft // 2 samples on both sides: frames = 1 + T // hop for an even n_fft. Raises ValueError when
-    there is not one whole frame.
+    A shorter window lies in the middle of its frame. `center` pads n_fft // 2 samples on both sides: frames =
+    1 + T // hop for an even n_fft. Raises ValueError when there is not one whole frame.
     """
     signal = np.asarray(x, dtype=np.float64)
     if center:
         signal = np.pad(signal, n_fft // 2, mode=pad_mode)
     if len(signal) < n_fft:
         raise ValueError(f"{len(signal)} samples are shorter than one frame of {n_fft}")
-    window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(n_fft) / n_fft)
+    win = n_fft if win is None else win
+    window = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(win) / win)
+    left = (n_fft - win) // 2
+    window = np.pad(window, (left, n_fft - win - left))
     frames = np.lib.stride_tricks.sliding_window_view(signal, n_fft)[::hop]  # (frames, n_fft)
     return np.asarray(np.abs(np.fft.rfft(frames * window, axis=1)).T ** 2)

@@ -89,3 +89,13 @@ def test_pair_of_silence_is_undefined(make_sample: MakeSample, rng: np.random.Ge
     late = np.concatenate([np.zeros(16_000), x])  # all of its sound lies after the reference's end
     with pytest.raises(Undefined, match="silence: the output"):
         aligned_pair(make_sample(late, 16_000, reference=x), 16_000, "none")
+
+
+@pytest.mark.parametrize("length", [2, 8_000, 16_000])
+def test_a_constant_output_is_silent_however_it_is_padded(
+    make_sample: MakeSample, rng: np.random.Generator, length: int
+) -> None:
+    sample = make_sample(np.full(length, 0.3), 16_000, reference=rng.standard_normal(16_000))
+    for mode in ("xcorr50ms", "none"):
+        with pytest.raises(Undefined, match="silence: the output"):
+            aligned_pair(sample, 16_000, mode)
