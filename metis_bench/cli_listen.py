@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import click
 
 from metis_bench.options import config_option, debug_option, json_option, print_json, split_names
+
+Decorator: TypeAlias = Callable[[Callable[..., int]], Callable[..., int]]
 
 
 def _loudness(_: click.Context, __: click.Parameter, value: str) -> float | None:
@@ -23,11 +26,11 @@ def _loudness(_: click.Context, __: click.Parameter, value: str) -> float | None
     return level
 
 
-def _names(flag: str, name: str, text: str) -> Any:
+def _names(flag: str, name: str, text: str) -> Decorator:
     return click.option(flag, name, metavar="A,B", multiple=True, callback=split_names, help=text)
 
 
-def _count(flag: str, default: int | None, text: str, least: int = 1) -> Any:
+def _count(flag: str, default: int | None, text: str, least: int = 1) -> Decorator:
     shown = default is not None
     return click.option(
         flag, type=click.IntRange(least, 10_000), metavar="N", default=default, show_default=shown, help=text

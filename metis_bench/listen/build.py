@@ -138,17 +138,16 @@ def _system_trials(draft: _Draft, chosen: Chosen, material: Material, options: O
     out: list[tuple[str, ...]] = []
     for i, s in latin(len(items), len(systems)):
         item, system = chosen.items[items[i]], chosen.systems[systems[s]]
-        about = {"set": item.set, "item": item.item, "system": system}
         own = draft.clip(material[item.set, item.item, system])
         if options.test == "cmos":
             other = draft.clip(material[item.set, item.item, str(options.reference)])
             pairs = ((other, own), 1), ((own, other), -1)
-            out.append(tuple(draft.trial(Trial("system", c, sign=sign, **about)) for c, sign in pairs))
+            out.append(tuple(draft.trial(Trial("system", c, item.set, item.item, system, sign)) for c, sign in pairs))
             continue
         if options.test == "smos" and i not in prompts:
             prompts[i] = draft.clip(material[item.set, item.item, "<prompt>"])
         heard = (prompts[i], own) if options.test == "smos" else (own,)
-        out.append((draft.trial(Trial("system", heard, **about)),))
+        out.append((draft.trial(Trial("system", heard, item.set, item.item, system)),))
     return out
 
 
@@ -156,22 +155,22 @@ def _anchor_trials(draft: _Draft, chosen: Chosen, material: Material, options: O
     """High and low anchors that every rater hears; none where the corpus has no references."""
     out = []
     for item, other in chosen.anchors:
-        about = {"set": item.set, "item": item.item}
+        about = (item.set, item.item)
         reference = material[item.set, item.item, "<reference>"]
         if options.test == "smos":
             prompt = draft.clip(material[item.set, item.item, "<prompt>"])
             high = (prompt, draft.clip(reference))
-            out.append(draft.trial(Trial("high", high, **about)))
+            out.append(draft.trial(Trial("high", high, *about)))
             if other is not None:
                 stranger = draft.clip(material[other.set, other.item, "<reference>"])
-                out.append(draft.trial(Trial("low", (prompt, stranger), **about)))
+                out.append(draft.trial(Trial("low", (prompt, stranger), *about)))
             continue
         good, bad = draft.clip(reference), draft.clip(clips.low_anchor(reference, draft.rng))
         if options.test == "cmos":
             sign = 1 if draft.rng.random() < 0.5 else -1
-            out.append(draft.trial(Trial("high", (bad, good) if sign > 0 else (good, bad), sign=sign, **about)))
+            out.append(draft.trial(Trial("high", (bad, good) if sign > 0 else (good, bad), *about, sign=sign)))
         else:
-            out += [draft.trial(Trial("high", (good,), **about)), draft.trial(Trial("low", (bad,), **about))]
+            out += [draft.trial(Trial("high", (good,), *about)), draft.trial(Trial("low", (bad,), *about))]
     return out
 
 
@@ -215,7 +214,7 @@ def _page(draft: _Draft, forms: list[list[str]], options: Options) -> dict[str, 
     """All that the page holds, in an order that tells nothing; its `hash` is over the rest and the audio."""
     trials = {name: list(draft.trials[name].clips) for name in sorted(draft.trials)}
     audio = {name: sha256_bytes(draft.files[name]) for name in sorted(draft.files)}
-    body = {
+    body: dict[str, Any] = {
         "kind": options.test,
         "title": options.title,
         "scale": SCALES[options.test].to_json(),

@@ -30,9 +30,9 @@ def render_page(page: Mapping[str, Any], inline: Mapping[str, bytes]) -> str:
             has_checks=page["has_checks"],
             submit=page["submit"],
             policy=_policy(script, style, page["submit"]),
-            test=Markup(script_json(embedded)),  # noqa: S704 - nothing in it can end the element, see script_json
-            script=Markup(script),  # noqa: S704 - our own file
-            style=Markup(style),  # noqa: S704 - our own file
+            test=Markup(script_json(embedded)),
+            script=Markup(script),
+            style=Markup(style),
         )
     )
     return text + "\n"

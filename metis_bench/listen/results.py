@@ -151,9 +151,7 @@ def _failed(key: Key, one: Received, allow: int) -> str | None:
 
 def _rules(key: Key, allow: int) -> list[str]:
     kinds = {m.kind for m in key.meanings.values()}
-    rules = [
-        "a rater with several different files, an incomplete form, or ratings of clips not heard to the end is left out",
-    ]
+    rules = ["a rater with several different files, an incomplete form or a rating of an unheard clip is left out"]
     if "check" in kinds:
         rules.append(f"a rater who answers more than {allow} attention checks wrongly is left out")
     if key.page.kind == "cmos" and "high" in kinds:
