@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -53,8 +54,8 @@ SCALES: dict[Test, Scale] = {
             (4, "Very similar"),
             (5, "As if the same speaker"),
         ),
-        "You hear a prompt, then a clip. Rate how similar the voice of the clip is to the voice of the prompt. Judge the"
-        " voice, not the words or the quality of the recording.",
+        "You hear a prompt, then a clip. Rate how similar the voice of the clip is to the voice of the prompt. Judge"
+        " the voice, not the words or the quality of the recording.",
         _COUNT,
     ),
     "cmos": Scale(  # comparison category rating, ITU-T P.800 annex E
@@ -70,8 +71,8 @@ SCALES: dict[Test, Scale] = {
             (3, "Much better"),
         ),
         "You hear two clips, A and B, of the same words. Rate the quality of B compared with A.",
-        "If one of the two is a row of beeps instead of speech, count them: that one is the better of the two, by as many"
-        " steps as there are beeps (1 slightly better, 2 better, 3 much better).",
+        "If one of the two is a row of beeps instead of speech, count them: that one is the better of the two, by as"
+        " many steps as there are beeps (1 slightly better, 2 better, 3 much better).",
     ),
 }
 
@@ -139,7 +140,7 @@ def insert_evenly(trials: Sequence[str], checks: Sequence[str], rng: np.random.G
     """The checks among the trials: one at a random place in each equal part, never at the very beginning."""
     out = list(trials)
     edges = np.linspace(1, len(out) + 1, len(checks) + 1).astype(int) if checks else np.empty(0, dtype=int)
-    places = [int(rng.integers(a, max(a + 1, b))) for a, b in zip(edges, edges[1:], strict=False)]
+    places = [int(rng.integers(a, max(a + 1, b))) for a, b in pairwise(edges)]
     for place, check in sorted(zip(places, checks, strict=True), reverse=True):
         out.insert(min(place, len(out)), check)
     return out

@@ -20,12 +20,15 @@ INTERVAL = "percentile bootstrap that draws raters and items (two-way); one set 
 
 @dataclass(frozen=True)
 class Excluded:
-    """One ratings file that does not count. usable: complete and a rater's only one, so it counts in `all`."""
+    """A ratings file that does not count. usable: complete and its rater's only one, so it counts without exclusion."""
 
-    rater: str
-    file: str
+    one: Received
     reason: str
     usable: bool
+
+    def to_json(self) -> dict[str, str]:
+        """For the results."""
+        return {"rater": self.one.ratings.rater, "file": self.one.file, "reason": self.reason}
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def results(key: Key, received: Sequence[Received], *, against: str | None = Non
         known = "every CMOS is a difference to the reference" if key.page.kind == "cmos" else "not in this test"
         raise UsageError(f"--against '{against}': {known}{nearest(against, key.systems)}")
     kept, excluded = screen(key, received, allow)
-    usable = [*kept, *(r for r in received if r.file in {e.file for e in excluded if e.usable})]
+    usable = [*kept, *(e.one for e in excluded if e.usable)]
     tables, everyone = _tables(key, kept), _tables(key, usable)
     means = _resampled(key, tables)
     systems = [_system_row(name, tables[name], everyone[name], means[name]) for name in key.systems]
@@ -80,7 +83,7 @@ def results(key: Key, received: Sequence[Received], *, against: str | None = Non
     out: dict[str, Any] = {"schema": 1, "test": key.test, "kind": key.page.kind, "reference": key.reference}
     out["rules"] = _rules(key, allow)
     out["raters"] = {"files": len(received), "kept": len(kept), "usable": len(usable)}
-    out["excluded"] = [{"rater": e.rater, "file": e.file, "reason": e.reason} for e in excluded]
+    out["excluded"] = [e.to_json() for e in excluded]
     out["systems"] = systems
     out["anchors"] = [_anchor_row(key, kind, kept) for kind in ("high", "low")]
     out["against"], out["differences"] = None, []
@@ -99,7 +102,7 @@ def screen(key: Key, received: Sequence[Received], allow: int) -> tuple[list[Rec
     for one in received:
         same = by_rater[one.ratings.rater]
         if one.content in same:
-            excluded.append(_out(one, "a second copy of the same file", False))
+            excluded.append(Excluded(one, "a second copy of the same file", False))
         else:
             same[one.content] = one
     kept = []
@@ -115,12 +118,8 @@ def screen(key: Key, received: Sequence[Received], allow: int) -> tuple[list[Rec
             if reason is None:
                 kept.append(one)
             else:
-                excluded.append(_out(one, reason, usable))
+                excluded.append(Excluded(one, reason, usable))
     return kept, excluded
-
-
-def _out(one: Received, reason: str, usable: bool) -> Excluded:
-    return Excluded(one.ratings.rater, one.file, reason, usable)
 
 
 def _incomplete(key: Key, one: Received) -> str | None:
