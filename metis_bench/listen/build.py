@@ -244,7 +244,6 @@ def _key(run: Path, chosen: Chosen, draft: _Draft, page: dict[str, Any], options
 
 def _write(out: Path, draft: _Draft, page: dict[str, Any], key: dict[str, Any], options: Options) -> None:
     """Everything beside `out` first, then one rename: an interrupted build leaves no half of a test."""
-    out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
         publish = temporary / "publish"
