@@ -55,7 +55,7 @@ def listen() -> None:
 @_names("--system", "systems", "Systems to rate (default: all that rank).")
 @_names("--set", "sets", "Test sets to take items from (default: all).")
 @click.option("--reference", metavar="SYSTEM", help="CMOS: what every system is compared with.")
-@_count("--items", None, "Items, drawn at random (default: all).")
+@_count("--items", 20, "Items, drawn at random.")
 @_count("--raters", 24, "Forms: one order of clips for each rater.")
 @_count("--per-rater", None, "Rated clips in a form, in balanced parts (default: all).")
 @_count("--anchors", 2, "Items heard as anchors by every rater.", 0)

@@ -1,6 +1,7 @@
 """Listening tests: a blinded page from a run (`build`), and scores with intervals from its ratings (`results`).
 
-build.py    items, clips and trials of a run -> the published folder and the researcher's key
+build.py    clips, trials and forms -> the published folder and the researcher's key
+select.py   which systems and items of a run take part, and their audio
 design.py   pure: scales, what a trial means, and balanced, shuffled forms
 clips.py    what is heard: anchors, attention checks, loudness, anonymous wav files
 page.py     the page that listeners open

@@ -26,7 +26,8 @@ from metis_bench.listen import clips
 from metis_bench.listen.design import SCALES, Test, Trial, insert_evenly, latin, spread, windows
 from metis_bench.listen.key import KEY_FORMAT, SCHEMA
 from metis_bench.listen.page import checked_submit, render_page
-from metis_bench.listen.select import Chosen, Material, select
+from metis_bench.listen.select import PROMPT, REFERENCE, Chosen, Material, select
+from metis_bench.report.data import Item
 from reference_models.seeds import derive_seed
 
 MAX_RATE = 48_000
@@ -81,6 +82,7 @@ class _Draft:
     rng: np.random.Generator
     rate: int
     loudness: float | None
+    prompts: dict[tuple[str, str], str] = field(default_factory=dict)
     trials: dict[str, Trial] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
 
@@ -90,6 +92,13 @@ class _Draft:
         levelled = audio if self.loudness is None else clips.at_level(audio, self.loudness)
         self.files[name] = clips.anonymous_wav(levelled, self.rate, self.rng)
         return name
+
+    def prompt(self, material: Material, item: Item) -> str:
+        """An item's prompt, the same file wherever it is heard: a prompt of its own would mark a check or an anchor."""
+        key = (item.set, item.item)
+        if key not in self.prompts:
+            self.prompts[key] = self.clip(material[item.set, item.item, PROMPT])
+        return self.prompts[key]
 
     def trial(self, trial: Trial) -> str:
         """Keep a trial; its id."""
@@ -134,7 +143,6 @@ def build(run: Path, out: Path, options: Options, progress: Callable[[str, int, 
 def _system_trials(draft: _Draft, chosen: Chosen, material: Material, options: Options) -> list[tuple[str, ...]]:
     """The trials of each cell (item, system), in Latin order: one, or for CMOS one with each side first."""
     items, systems = draft.rng.permutation(len(chosen.items)), draft.rng.permutation(len(chosen.systems))
-    prompts: dict[int, str] = {}
     out: list[tuple[str, ...]] = []
     for i, s in latin(len(items), len(systems)):
         item, system = chosen.items[items[i]], chosen.systems[systems[s]]
@@ -144,9 +152,7 @@ def _system_trials(draft: _Draft, chosen: Chosen, material: Material, options: O
             pairs = ((other, own), 1), ((own, other), -1)
             out.append(tuple(draft.trial(Trial("system", c, item.set, item.item, system, sign)) for c, sign in pairs))
             continue
-        if options.test == "smos" and i not in prompts:
-            prompts[i] = draft.clip(material[item.set, item.item, "<prompt>"])
-        heard = (prompts[i], own) if options.test == "smos" else (own,)
+        heard = (draft.prompt(material, item), own) if options.test == "smos" else (own,)
         out.append((draft.trial(Trial("system", heard, item.set, item.item, system)),))
     return out
 
@@ -156,13 +162,13 @@ def _anchor_trials(draft: _Draft, chosen: Chosen, material: Material, options: O
     out = []
     for item, other in chosen.anchors:
         about = (item.set, item.item)
-        reference = material[item.set, item.item, "<reference>"]
+        reference = material[item.set, item.item, REFERENCE]
         if options.test == "smos":
-            prompt = draft.clip(material[item.set, item.item, "<prompt>"])
+            prompt = draft.prompt(material, item)
             high = (prompt, draft.clip(reference))
             out.append(draft.trial(Trial("high", high, *about)))
             if other is not None:
-                stranger = draft.clip(material[other.set, other.item, "<reference>"])
+                stranger = draft.clip(material[other.set, other.item, REFERENCE])
                 out.append(draft.trial(Trial("low", (prompt, stranger), *about)))
             continue
         good, bad = draft.clip(reference), draft.clip(clips.low_anchor(reference, draft.rng))
@@ -183,7 +189,7 @@ def _check_trial(draft: _Draft, chosen: Chosen, material: Material, options: Opt
         return draft.trial(Trial("check", (draft.clip(sound),), expect=count))
     if options.test == "smos":
         item = chosen.items[int(draft.rng.integers(len(chosen.items)))]
-        prompt = draft.clip(material[item.set, item.item, "<prompt>"])
+        prompt = draft.prompt(material, item)
         return draft.trial(Trial("check", (prompt, draft.clip(sound)), expect=count))
     pair = (draft.clip(clips.silence(sound.seconds, draft.rate)), draft.clip(sound))
     if draft.rng.random() < 0.5:

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from markupsafe import Markup
-
 from metis_bench.errors import UsageError
 from metis_bench.report.environment import environment
 from metis_bench.resources import data_dir
@@ -30,9 +28,9 @@ def render_page(page: Mapping[str, Any], inline: Mapping[str, bytes]) -> str:
             has_checks=page["has_checks"],
             submit=page["submit"],
             policy=_policy(script, style, page["submit"]),
-            test=Markup(script_json(embedded)),
-            script=Markup(script),
-            style=Markup(style),
+            test=script_json(embedded),
+            script=script,
+            style=style,
         )
     )
     return text + "\n"

@@ -114,7 +114,7 @@ function start(test) {
     state.at = index;
     last = null;
     shownAt = performance.now();
-    by("trial-head").textContent = `Clip ${index + 1} of ${form.length}`;
+    by("trial-head").textContent = `Rating ${index + 1} of ${form.length}`;
     document.title = `${index + 1}/${form.length} ${test.title}`;
     sounds = test.trials[trial()].map((clip, k) => prepare(new Audio(source(clip)), k, trial()));
     for (const clip of test.trials[form[index + 1]] || []) new Audio(source(clip)).preload = "auto";

@@ -7,21 +7,22 @@ from pathlib import Path
 
 import pytest
 
+from metis_bench.engine.generate import quiet
+from metis_bench.listen.build import Options, build
 from tests.e2e.conftest import Command
 from tests.listen.conftest import honest, make_run, rate
 
 VALUES = {"alphavoice": 4, "bravovoice": 3, "charlie <b>|": 2}
 
 
+BUILD = ("--test", "qmos", "--raters", "4", "--items", "3")
+
+
 @pytest.fixture
-def made(tmp_path: Path, metis_bench: Command) -> Path:
+def made(tmp_path: Path) -> Path:
     """A built test in tmp_path/mos, with two raters' files."""
-    run = make_run(tmp_path / "made")
-    args = ("--test", "qmos", "--out", "mos", "--raters", "4", "--items", "3", "--json")
-    done = metis_bench("listen", "build", str(run), *args)
-    assert done.code == 0, done.err
-    assert done.json["exposure"] == [4, 4]
-    assert done.json["per_rater"] == 3 * 3 + 4 + 3
+    options = Options("qmos", raters=4, items=3)
+    build(make_run(tmp_path / "made"), tmp_path / "mos", options, quiet)
     key = json.loads((tmp_path / "mos" / "key.json").read_text())
     for rater in range(2):
         (tmp_path / f"r{rater}.json").write_text(json.dumps(rate(key, rater, honest(VALUES))))
@@ -29,7 +30,10 @@ def made(tmp_path: Path, metis_bench: Command) -> Path:
 
 
 def test_from_a_run_to_scores(made: Path, metis_bench: Command) -> None:
-    assert sorted(p.name for p in (made / "mos").iterdir()) == ["key.json", "publish", "raters.csv"]
+    built = metis_bench("listen", "build", "made/secretrun", *BUILD, "--out", "other", "--json").json
+    assert (built["exposure"], built["per_rater"]) == ([4, 4], 3 * 3 + 4 + 3)
+    assert sorted(p.name for p in (made / "other").iterdir()) == ["key.json", "publish", "raters.csv"]
+    assert (made / "other" / "key.json").read_bytes() == (made / "mos" / "key.json").read_bytes()
     done = metis_bench("listen", "import", "mos/key.json", "r0.json", "r1.json", "--out", "scores")
     assert done.code == 0, done.err
     assert done.out == (made / "scores" / "results.md").read_text()

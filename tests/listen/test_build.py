@@ -137,6 +137,14 @@ def test_anchors_come_from_items_outside_the_test_where_there_are_any(built: Bui
     assert not kinds["high"] & kinds["system"]
 
 
+def test_the_prompt_of_a_check_is_that_of_other_trials(built: Build) -> None:
+    _, key = built("smos")
+    used = Counter(clips[0] for clips in key["page"]["trials"].values())
+    checks = [key["page"]["trials"][t][0] for t, m in key["meanings"].items() if m["kind"] == "check"]
+    assert checks
+    assert all(used[prompt] > 3 for prompt in checks)
+
+
 @pytest.mark.parametrize(
     ("how", "told"),
     [
