@@ -11,6 +11,7 @@ from typing import Any, Literal
 import click
 
 from metis_bench import __version__
+from metis_bench.cli_listen import listen
 from metis_bench.errors import MetisBenchError
 from metis_bench.options import (
     Selection,
@@ -38,6 +39,9 @@ def cli() -> None:
     Exit codes: 0 ok, 1 gate failed, 2 usage or suite error, 3 invalid comparison, 4 inconclusive,
     5 prerequisite missing, 6 some items failed, 130 interrupted (run again to resume).
     """
+
+
+cli.add_command(listen)
 
 
 @cli.command()

@@ -43,5 +43,30 @@ def interval(
     sums = np.concatenate([weights[i : i + step] @ pairs for i in range(0, len(weights), step)])
     top, bottom = sums[:, 0], sums[:, 1]
     filled = bottom > 0  # a draw may hit only clusters without any score
-    low, high = np.quantile(top[filled] / bottom[filled], [(1 - level) / 2, (1 + level) / 2])
+    return percentiles(top[filled] / bottom[filled], level)
+
+
+def percentiles(values: NDArray[np.float64], level: float) -> tuple[float, float]:
+    """The percentile interval that holds `level` (0..1) of resampled values."""
+    low, high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def crossed_means(
+    sums: NDArray[np.float64], counts: NDArray[np.float64], rows: NDArray[np.int16], columns: NDArray[np.int16]
+) -> NDArray[np.float64]:
+    """(resamples,) means when both sides of a crossed design are drawn: raters (rows) and items (columns).
+
+    sums, counts: (R, C), what each rater gave each item in total, and how often (0: never). rows: (resamples, R) and
+    columns: (resamples, C) from `draws`. A draw that hits no rating is NaN. The pigeonhole bootstrap (Owen 2007, arXiv
+    0711.0541): the spread between raters and between items is right, that within them counts up to three times.
+    """
+    top = np.empty(len(rows))
+    bottom = np.empty(len(rows))
+    step = max(1, BLOCK // max(sums.size, 1))
+    for i in range(0, len(rows), step):
+        drawn, weights = rows[i : i + step].astype(np.float64), columns[i : i + step]
+        top[i : i + step] = ((drawn @ sums) * weights).sum(axis=1)
+        bottom[i : i + step] = ((drawn @ counts) * weights).sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(bottom > 0, top / bottom, np.nan)

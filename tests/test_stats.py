@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metis_bench.stats import draws, interval
+from metis_bench.stats import crossed_means, draws, interval, percentiles
 
 
 def test_draws_are_seeded_named_and_sum_to_the_clusters() -> None:
@@ -57,3 +57,37 @@ def test_one_cluster_has_no_interval_and_empty_ones_do_not_count() -> None:
     assert interval([1.0, 0.0], [1.0, 0.0], draws(2, 100, 0, "x"), 0.95) is None
     ci = interval([1.0, 3.0, 0.0], [1.0, 1.0, 0.0], draws(3, 1000, 0, "x"), 0.95)
     assert ci == (1.0, 3.0)
+
+
+def test_crossed_means_cover_raters_and_items() -> None:
+    """Two sources of spread: resampling both covers the truth, resampling raters alone does not."""
+    rng = np.random.default_rng(4)
+    rows, columns = draws(20, 600, 0, "raters"), draws(12, 600, 0, "items")
+    still = np.ones_like(columns)
+    counts = np.ones((20, 12))
+    both = one = 0
+    for _ in range(300):
+        values = rng.normal(0, 0.3, (20, 1)) + rng.normal(0, 0.5, (1, 12)) + rng.normal(0, 0.7, (20, 12))
+        low, high = percentiles(crossed_means(values, counts, rows, columns), 0.95)
+        both += low <= 0 <= high
+        low, high = percentiles(crossed_means(values, counts, rows, still), 0.95)
+        one += low <= 0 <= high
+    assert 0.9 <= both / 300 <= 0.99
+    assert one / 300 < 0.75
+
+
+def test_crossed_means_weigh_every_rating_once() -> None:
+    sums, counts = np.array([[4.0, 0.0], [5.0, 1.0]]), np.array([[2.0, 0.0], [1.0, 1.0]])
+    rows, columns = np.array([[1, 1], [2, 0], [0, 2]], np.int16), np.array([[1, 1], [0, 2], [2, 0]], np.int16)
+    means = crossed_means(sums, counts, rows, columns)
+    assert means[0] == 10 / 4
+    assert np.isnan(means[1]), "the first rater never heard the second item"
+    assert means[2] == 5.0
+
+
+def test_blocks_of_crossed_means_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(5).normal(0, 1, (6, 5))
+    rows, columns = draws(6, 100, 0, "r"), draws(5, 100, 0, "c")
+    whole = crossed_means(values, np.ones((6, 5)), rows, columns)
+    monkeypatch.setattr("metis_bench.stats.BLOCK", 30 * 7)
+    assert crossed_means(values, np.ones((6, 5)), rows, columns) == pytest.approx(whole)

@@ -7,11 +7,12 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment
 
 from metis_bench.report import tables
 from metis_bench.report.audio_files import AudioFolder
 from metis_bench.report.data import RunData
+from metis_bench.report.environment import environment
 from metis_bench.report.items import build_item, rows_by_item
 from metis_bench.report.links import PAGE_SIZE, Links
 from metis_bench.report.plots import LEFT, RIGHT, build_plots
@@ -32,22 +33,26 @@ def copy_assets(folder: Path) -> None:
 
 def write_index(data: RunData, boards: Sequence[Board], links: Links, summary: Summary, folder: Path) -> None:
     """index.html: leaderboards, plots, oracle checks, failures, provenance."""
-    results, environment = data.results, _environment()
-    page = environment.get_template("index.html.j2").render(
-        suite=results.suite,
-        summary=summary,
-        date=date(data),
-        results=results,
-        boards=[(board, build_plots(board)) for board in boards],
-        columns={column.id: column for column in results.columns},
-        set_items={test_set.id: test_set.items for test_set in results.sets},
-        failures=group_failures(data, links),
-        licences=sorted({(s.corpus or s.id, s.licence or "licence not stated") for s in results.sets}),
-        run=data.run,
-        command=command(data),
-        links=links,
-        plot_left=LEFT,
-        plot_right=RIGHT,
+    results = data.results
+    page = (
+        _environment()
+        .get_template("index.html.j2")
+        .render(
+            suite=results.suite,
+            summary=summary,
+            date=date(data),
+            results=results,
+            boards=[(board, build_plots(board)) for board in boards],
+            columns={column.id: column for column in results.columns},
+            set_items={test_set.id: test_set.items for test_set in results.sets},
+            failures=group_failures(data, links),
+            licences=sorted({(s.corpus or s.id, s.licence or "licence not stated") for s in results.sets}),
+            run=data.run,
+            command=command(data),
+            links=links,
+            plot_left=LEFT,
+            plot_right=RIGHT,
+        )
     )
     _write(folder / "index.html", page)
 
@@ -86,24 +91,18 @@ def page_numbers(page: int, last: int) -> list[int | None]:
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(data_dir("reports") / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["pretty"] = _pretty
-    environment.filters["clock"] = _clock
-    environment.filters["minus"] = _minus
-    environment.globals.update(
+    made = environment()
+    made.filters["pretty"] = _pretty
+    made.filters["clock"] = _clock
+    made.filters["minus"] = _minus
+    made.globals.update(
         plural=plural,
         quantity=tables.quantity,
         items_compared=tables.items_compared,
         arrows=tables.ARROWS,
         unranked=tables.UNRANKED,
     )
-    return environment
+    return made
 
 
 def _pretty(value: object) -> str:

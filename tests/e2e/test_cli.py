@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from click import Group
 
 from metis_bench.cli import cli, main
 from tests.e2e.conftest import Command
@@ -48,7 +49,11 @@ def test_the_command_leaves_the_signals_of_its_caller() -> None:
 
 def test_every_command_and_flag_is_documented() -> None:
     text = (DOCS / "commands.md").read_text()
-    for name, command in cli.commands.items():
+    commands = dict(cli.commands)
+    for name, group in cli.commands.items():
+        commands.update({f"{name} {n}": c for n, c in group.commands.items()} if isinstance(group, Group) else {})
+    assert "listen build" in commands
+    for name, command in commands.items():
         assert f"metis-bench {name}" in text, f"docs/commands.md does not tell of '{name}'"
         assert command.help
         assert "Example:" in command.help, f"'{name}' has no example"
