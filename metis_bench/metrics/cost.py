@@ -1,4 +1,4 @@
-"""What a generation cost: real-time factor and peak memory, read off its record, never cached as scores."""
+"""What a generation cost: real-time factor, latency, peak memory; read off its record, never cached as scores."""
 
 from __future__ import annotations
 
@@ -48,6 +48,25 @@ class RealTimeFactor(_Cost):
         if audio <= 0:
             raise Undefined("no_audio: the output has no duration")
         return {"rtf": Score("ok", wall / audio, detail={"wall_s": wall, "audio_s": audio})}
+
+
+@metrics.register("latency")
+class Latency(_Cost):
+    """Seconds from an item to its whole output, on the machine it ran on: what someone waits who streams nothing."""
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """One column; the median and the 95th percentile over items stand beside the mean."""
+        help_ = "Wall-clock seconds a generation; depends on the machine and on how long the outputs are."
+        return (Column("latency", "Latency", "lower", None, decimals=3, unit="s", help=help_),)
+
+    def signature(self) -> Mapping[str, JSON]:
+        """Name and version only."""
+        return {"metric": "latency", "version": 1}
+
+    def score(self, sample: Sample) -> dict[str, Score]:
+        """wall_s as recorded. Raises Undefined when it was not."""
+        return {"latency": Score("ok", _number(sample, "wall_s"))}
 
 
 @metrics.register("peak_mb")

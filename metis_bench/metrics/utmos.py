@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast
 
 from metis_bench.corpora.base import ALL_TASKS, Field
 from metis_bench.hashing import JSON
 from metis_bench.metrics.alignment import is_silent
-from metis_bench.metrics.base import Column, Metric, Sample, Score, Undefined, metrics
+from metis_bench.metrics.base import Clip, Column, Extractor, Metric, Sample, Score, Undefined, metrics
 from metis_bench.metrics.device import device
 from metis_bench.metrics.sinc import SINC_VERSION, resample_sinc
 from metis_bench.metrics.weights import Weights, content
@@ -24,6 +24,52 @@ WEIGHTS = Weights(
     others=("~/.cache/torch/hub/checkpoints/utmos22_strong_step7459_v1.pt",),
     get="download it from the releases (v1.0.0) of github.com/tarepan/SpeechMOS",
 )
+
+
+class UtmosNetwork(Extractor):
+    """The score as a feature: one clip at a time, because padding in a batch changes it."""
+
+    kind, name = "network", "utmos"
+    weights = (WEIGHTS,)
+    network = True
+
+    def __init__(self, config: UtmosConfig | None = None) -> None:
+        """`config`: sizes other than the checkpoint's."""
+        self.config = config
+
+    def signature(self) -> Mapping[str, JSON]:
+        """Model bytes, rate and resampler."""
+        return {
+            "metric": "utmos",
+            "version": 1,
+            "model": "utmos22_strong",
+            "weights": content(WEIGHTS.require("metric 'utmos'")),
+            "rate": RATE,
+            "resample": SINC_VERSION,
+            "batch": 1,
+            "level": "as-is",
+            "silence": "undefined",
+        }
+
+    def extract(self, clip: Clip) -> JSON:
+        """The score. Raises Undefined for silence and for less than one frame."""
+        import torch
+
+        from metis_bench.metrics._utmos import UtmosConfig, utmos_model
+
+        config = self.config or UtmosConfig()
+        heard = clip.audio()
+        if is_silent(heard.samples):
+            raise Undefined("silence: the output is constant")
+        audio = resample_sinc(heard.samples, heard.rate, RATE)
+        if len(audio) < config.receptive_field:
+            raise Undefined(f"too_short: {len(audio)} samples at 16 kHz, UTMOS needs {config.receptive_field}")
+        model = utmos_model(WEIGHTS.require("metric 'utmos'"), config)
+        with torch.inference_mode():
+            value = float(model(torch.from_numpy(audio.copy())[None].to(device()))[0])
+        if value != value:
+            raise Undefined("not_finite: UTMOS returned NaN")
+        return value
 
 
 @metrics.register("utmos")
@@ -44,6 +90,11 @@ class Utmos(Metric):
         return frozenset()
 
     @property
+    def extracts(self) -> tuple[tuple[Extractor, Literal["output"]], ...]:
+        """The network's score of the output."""
+        return ((UtmosNetwork(self.config), "output"),)
+
+    @property
     def columns(self) -> tuple[Column, ...]:
         """One column, `utmos`."""
         english = self.context.language == "en"
@@ -51,35 +102,10 @@ class Utmos(Metric):
         return (Column("utmos", "UTMOS", "higher", 1.0, headline=english, help=help_),)
 
     def signature(self) -> Mapping[str, JSON]:
-        """Model bytes, rate and resampler."""
-        return {
-            "metric": "utmos",
-            "version": 1,
-            "model": "utmos22_strong",
-            "weights": content(WEIGHTS.require("metric 'utmos'")),
-            "rate": RATE,
-            "resample": SINC_VERSION,
-            "batch": 1,
-            "level": "as-is",
-            "silence": "undefined",
-        }
+        """The network's."""
+        return UtmosNetwork(self.config).signature()
 
     def score(self, sample: Sample) -> dict[str, Score]:
         """The score. Raises Undefined for silence and for less than one frame."""
-        import torch
-
-        from metis_bench.metrics._utmos import UtmosConfig, utmos_model
-
-        config = self.config or UtmosConfig()
-        heard = sample.output.audio()
-        if is_silent(heard.samples):
-            raise Undefined("silence: the output is constant")
-        audio = resample_sinc(heard.samples, heard.rate, RATE)
-        if len(audio) < config.receptive_field:
-            raise Undefined(f"too_short: {len(audio)} samples at 16 kHz, UTMOS needs {config.receptive_field}")
-        model = utmos_model(WEIGHTS.require("metric 'utmos'"), config)
-        with torch.inference_mode():
-            value = float(model(torch.from_numpy(audio.copy())[None].to(device()))[0])
-        if value != value:
-            raise Undefined("not_finite: UTMOS returned NaN")
-        return {"utmos": Score("ok", value)}
+        value = sample.feature(UtmosNetwork(self.config), sample.output)
+        return {"utmos": Score("ok", cast(float, value))}
