@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metis_bench import stats
+from metis_bench.engine.conditions import machines, mixed_conditions
 from metis_bench.engine.measure import BoundMetric, absent, protocol_id
-from metis_bench.hashing import JSON, canonical_json
+from metis_bench.hashing import JSON
 from metis_bench.metrics.base import Column
 from metis_bench.suite.plan import Plan, TestSet
 from metis_bench.suite.schema import OracleOrder, Suite, matches
@@ -50,7 +51,8 @@ def aggregate(
     for test_set in plan.sets:
         cells += _set_cells(suite, plan, test_set, bound, by_cell)
     columns = _columns(bound)
-    mixed = _mixed_conditions(plan, generations)
+    mixed = mixed_conditions(plan, generations)
+    made_on = machines(suite, plan, generations)
     costs = {c.id for b in bound for c in b.metric.columns if not b.metric.keyed}
     ranked = {s.name: systems.get(s.type).kind in RANKED for s in suite.systems}
     _rank([c for c in cells if not (c["set"] in mixed and c["column"] in costs)], ranked, columns)
@@ -67,6 +69,8 @@ def aggregate(
                 "ranked": systems.get(s.type).kind in RANKED,
                 "deterministic": systems.get(s.type).deterministic,
                 "reads": plan.reads(s.name),
+                "sizes": dict(plan.facts[s.name].sizes),
+                "hardware": made_on[s.name],
             }
             for s in suite.systems
         ],
@@ -83,21 +87,6 @@ def aggregate(
 def _blocked(bound: Sequence[BoundMetric]) -> list[str]:
     """What this machine could not measure."""
     return list(dict.fromkeys(f"{b.metric.columns[0].label} is not measured: {b.blocked}" for b in bound if b.blocked))
-
-
-def _mixed_conditions(plan: Plan, generations: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """Sets whose outputs were not all made on one kind of machine with one number of workers: times do not compare."""
-    seen: dict[str, set[str]] = defaultdict(set)
-    for row, g in zip(plan.rows, generations, strict=True):
-        if g["status"] == "ok" and plan.facts[row.system].timed:
-            machine = {k: v for k, v in g["hardware"].items() if k != "threads"}  # a system's own affair
-            seen[row.set_id].add(canonical_json(machine))
-    return {
-        s: f"{s}: outputs were made under {len(found)} different conditions (machine, workers): "
-        "times and memory are shown, and not ranked"
-        for s, found in seen.items()
-        if len(found) > 1
-    }
 
 
 def _columns(bound: Sequence[BoundMetric]) -> dict[str, tuple[str, Column]]:

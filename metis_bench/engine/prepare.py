@@ -142,7 +142,8 @@ def _facts(spec: SystemSpec, identity: str) -> SystemFacts:
     hidden = sorted(frozenset().union(*needs.values()) - cls.needs)
     if hidden:
         raise SuiteError(f"system '{spec.name}' reads {', '.join(hidden)}, which its class does not list in 'needs'")
-    return SystemFacts(identity, needs, cls.deterministic, cls.timed, system.caveat())
+    sizes = {} if identity == blocked_identity(spec.name) else system.sizes()
+    return SystemFacts(identity, needs, cls.deterministic, cls.timed, system.caveat(), sizes)
 
 
 def _check_orders(suite: Suite, set_ids: Sequence[str], loaded: set[str]) -> None:
@@ -151,6 +152,11 @@ def _check_orders(suite: Suite, set_ids: Sequence[str], loaded: set[str]) -> Non
         for name in order.sets or ():
             if name.split("/")[0] in loaded and name not in {*set_ids, *loaded}:
                 raise SuiteError(f"oracle_order: no set '{name}'{nearest(name, {*set_ids, *loaded})}")
+
+
+def blocked_identity(name: str) -> str:
+    """Stands for the fingerprint of a system that cannot run here."""
+    return f"blocked:{name}"
 
 
 def _fingerprints(suite: Suite, progress: Progress) -> tuple[dict[str, str], list[Blocked]]:
@@ -164,10 +170,10 @@ def _fingerprints(suite: Suite, progress: Progress) -> tuple[dict[str, str], lis
             system.check()
             out[spec.name] = fingerprint(system)
         except MissingPrerequisite as error:
-            out[spec.name] = f"blocked:{spec.name}"
+            out[spec.name] = blocked_identity(spec.name)
             blocked.append(Blocked("system", spec.name, error.message, error.fix))
         except OSError as error:
-            out[spec.name] = f"blocked:{spec.name}"
+            out[spec.name] = blocked_identity(spec.name)
             blocked.append(Blocked("system", spec.name, f"cannot read {error.filename}: {error.strerror}", None))
         except SuiteError as error:
             raise SuiteError(f"system '{spec.name}': {error.message}", fix=error.fix) from error

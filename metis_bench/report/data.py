@@ -50,6 +50,8 @@ class System(_Strict):
     class_name: Annotated[str | None, Field(alias="class")] = None
     fingerprint: str | None = None
     reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # fields of an item it was given, by task
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    hardware: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

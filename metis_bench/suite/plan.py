@@ -289,6 +289,7 @@ class SystemFacts:
     deterministic: bool
     timed: bool = True
     caveat: str | None = None
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
 
 def make_plan(suite: Suite, sets: Sequence[TestSet], facts: Mapping[str, SystemFacts]) -> Plan:

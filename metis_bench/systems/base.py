@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -86,6 +87,10 @@ class System(ABC):
     def identity(self) -> JSON:
         """What else decides its output, such as the sha256 of its checkpoints. Enters the fingerprint."""
         return None
+
+    def sizes(self) -> Mapping[str, int]:
+        """What a reader wants to know of its size: `parameters`, and `trained`: those that were fine-tuned."""
+        return {}
 
     def caveat(self) -> str | None:
         """What a reader must know before comparing its numbers; a warning beside every table."""

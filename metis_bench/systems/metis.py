@@ -7,6 +7,7 @@ them. Variants with other files or settings are a few lines of YAML: `suites/_sy
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,7 +19,7 @@ from metis_bench.errors import SuiteError
 from metis_bench.hashing import JSON, sha256_path
 from metis_bench.systems.base import Request, System, systems
 from metis_bench.systems.told import told
-from metis_bench.systems.weights import RANDOM, caveat_of, checkpoints_of, content, weight_files
+from metis_bench.systems.weights import RANDOM, caveat_of, checkpoints_of, content, numbers, weight_files
 
 if TYPE_CHECKING:
     from reference_models.jobs import Job
@@ -223,6 +224,14 @@ class ReferenceSystem(System):
             names += ["vis_model"]
         own = {"stage1": stage1.checkpoint, "adapter": stage1.adapter, "lora": stage1.lora}
         return {part: file for part, file in own.items() if file is not None} | {name: name for name in names}
+
+    def sizes(self) -> Mapping[str, int]:
+        """Of all files, and of those that its task was fine-tuned in: a LoRA and the adapter, or all of stage 1."""
+        if self._where() in RANDOM:
+            return {}
+        found = {part: numbers(file) for part, file in self._files().items()}
+        tuned = ("adapter", "lora") if "lora" in found else ("adapter", "stage1")
+        return {"parameters": sum(found.values()), "trained": sum(found.get(part, 0) for part in tuned)}
 
     def _files(self) -> dict[str, Path]:
         return weight_files(self.parts(), self._where())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,6 +44,16 @@ def weight_files(parts: Mapping[str, str | Path], where: str | None) -> dict[str
         if not found[part].is_file():
             raise MissingPrerequisite(f"checkpoint not found: {found[part]}", fix="put it there, or correct the suite")
     return found
+
+
+def numbers(weights: Path) -> int:
+    """How many numbers a safetensors file holds, by its header; 0 of another file."""
+    if weights.suffix != ".safetensors":
+        return 0
+    from safetensors import safe_open
+
+    with safe_open(weights, framework="np") as file:
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 - no mapping
 
 
 def content(weights: Path) -> JSON:

@@ -215,6 +215,9 @@ def test_the_mini_family_is_a_checkpoint_of_its_own(tmp_path: Path, monkeypatch:
     write_random(tmp_path / "shipped", "mini", names=SE_FILES)
     mini.check()
     assert "synthetic speech alone" in str(mini.caveat())
+    sizes = mini.sizes()
+    assert 0 < sizes["trained"] < sizes["parameters"]
+    assert MetisSE(MetisParams(checkpoint="random-tiny")).sizes() == {}
     with pytest.raises(MissingPrerequisite, match="the mini family has no metis_vc") as caught:
         MetisVC(MetisParams(checkpoint="mini")).check()
     assert "metis_se" in str(caught.value.fix)
