@@ -16,7 +16,7 @@ from metis_bench.audio import AUDIO_VERSION
 from metis_bench.config import Config
 from metis_bench.corpora.base import Field
 from metis_bench.engine.clips import Clips
-from metis_bench.engine.features import FeatureJob, MetricInit, Metrics, batches, extract, feature
+from metis_bench.engine.features import FeatureJob, MetricInit, Metrics, batches, extract, feature, kept
 from metis_bench.engine.generate import ABORT_FIX, Progress
 from metis_bench.engine.local import Crash, LocalExecutor, Task
 from metis_bench.engine.store import Store
@@ -109,6 +109,16 @@ class ScoreHandler:
                     return
             yield {"scores": scores}
 
+    def all_heard(self, job: ScoreJob) -> bool:
+        """Whether all that the job's metrics ask of its clips is in the store."""
+        clips = {"output": job.output, **job.inputs}
+        wanted = [self.metrics[index].extracts for index, _ in job.steps]
+        return all(wanted) and all(
+            role in clips and kept(self.store, extractor, self.clips.clip(*clips[role])) is not None
+            for extracts in wanted
+            for extractor, role in extracts
+        )
+
     def _score(self, index: int, sample: Sample) -> tuple[dict[str, Any], bool]:
         """Scores by column, and whether they may be kept: what failed is tried again at the next run."""
         metric = self.metrics[index]
@@ -179,13 +189,16 @@ def measure(
     out: dict[tuple[int, int], dict[str, Any]] = {}
     waiting: dict[str, list[tuple[int, int]]] = {}  # score key -> who waits for it
     jobs: dict[int, list[tuple[int, str]]] = {}
-    costs = ScoreHandler(_init(bound, store, config))  # read off records: not worth a worker
+    here = ScoreHandler(_init(bound, store, config))  # for what is read off records and features: not worth a worker
     for row_index, metric_index in _wanted(plan, bound):
         one = bound[metric_index]
         scores, key = _known(plan.rows[row_index], one, plan, generations[row_index], store)
-        if scores is None and not one.metric.keyed:
-            (result,) = costs.run(_job(plan, row_index, generations[row_index], [(metric_index, key)], store), 0)
-            scores = result["scores"]
+        if scores is None:
+            job = _job(plan, row_index, generations[row_index], [(metric_index, key)], store)
+            if not one.metric.keyed or here.all_heard(job):
+                (result,) = here.run(job, 0)
+                _require_kept(result, store)
+                scores = result["scores"]
         if scores is not None:
             out[row_index, metric_index] = scores
         elif key in waiting:
@@ -298,6 +311,11 @@ def _job(plan: Plan, index: int, generation: Mapping[str, Any], steps: list[tupl
     )
 
 
+def _require_kept(result: Mapping[str, Any], store: Store) -> None:
+    if "abort" in result:
+        raise MissingPrerequisite(result["abort"], where=store.root, fix=ABORT_FIX)
+
+
 def _execute(
     tasks: list[Task], bound: Sequence[BoundMetric], store: Store, config: Config, progress: Progress
 ) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -312,8 +330,8 @@ def _execute(
         for done, (task, step, result) in enumerate(pool.run(tasks), start=1):
             progress("scores", done, total)
             index, key = task.payload.steps[step]
-            if not isinstance(result, Crash) and "abort" in result:
-                raise MissingPrerequisite(result["abort"], where=store.root, fix=ABORT_FIX)
+            if not isinstance(result, Crash):
+                _require_kept(result, store)
             scores = _failed(bound[index], result.reason) if isinstance(result, Crash) else result["scores"]
             yield key, scores
 
