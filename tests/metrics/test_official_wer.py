@@ -16,7 +16,7 @@ ENGLISH = [
     "We asked over twenty different people, and they all said it was his.",
     "Get the trust fund to the bank early.",
     "I don\N{RIGHT SINGLE QUOTATION MARK}t know - it's well-known; isn't it?",
-    "\N{LEFT DOUBLE QUOTATION MARK}The year 1984,\N{RIGHT DOUBLE QUOTATION MARK} he wrote, \N{EM DASH} 3.5 % of them...",
+    "\N{LEFT DOUBLE QUOTATION MARK}The year 1984,\N{RIGHT DOUBLE QUOTATION MARK} he wrote, \N{EM DASH} 3.5 %...",
     "Mr. O'Brien's  cat   sat on  the mat!",
     "NASA/ESA launched 2 rockets (again) @ dawn & dusk.",
 ]
@@ -49,7 +49,7 @@ def official(hypothesis: str, truth: str, lang: str) -> float:
 
 
 def misheard(text: str, rng: np.random.Generator, lang: str) -> str:
-    """As a recogniser might write it: words (characters) lost, doubled, changed; other quotes, hyphens, case, spaces."""
+    """As a recogniser might write it: words or characters lost, doubled, changed; other quotes, case, spaces."""
     pieces = list(text) if lang == "zh" else text.split(" ")
     out: list[str] = []
     for piece in pieces:
@@ -58,12 +58,8 @@ def misheard(text: str, rng: np.random.Generator, lang: str) -> str:
             continue
         out.append(piece if draw < 0.8 else str(rng.choice(pieces)) if draw < 0.9 else f"{piece}{piece}")
     said = ("" if lang == "zh" else " ").join(out)
-    swaps = [
-        ("\N{RIGHT SINGLE QUOTATION MARK}", "'"),
-        ("'", "\N{RIGHT SINGLE QUOTATION MARK}"),
-        ("-", " "),
-        (" ", "  "),
-    ]
+    curly = "\N{RIGHT SINGLE QUOTATION MARK}"
+    swaps = [(curly, "'"), ("'", curly), ("-", " "), (" ", "  ")]
     for old, new in (swaps[i] for i in rng.integers(len(swaps), size=2)):
         said = said.replace(old, new)
     return said.upper() if rng.random() < 0.2 else said
