@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,17 +11,29 @@ import pytest
 
 from metis_bench.audio import Audio
 from metis_bench.errors import ItemError, MissingPrerequisite
-from metis_bench.hashing import canonical_json, sha256_bytes
-from metis_bench.metrics.base import Clip, Metric, MetricContext, Sample, Score, metrics
+from metis_bench.hashing import JSON, canonical_json, sha256_bytes, sha256_json
+from metis_bench.metrics.base import Clip, Extractor, Metric, MetricContext, Sample, Score, metrics
 
-NAMES = [n for n in metrics.names() if not n.startswith("toy")]
+# what a suite may ask for: every metric as it is, and what its parameters make of it
+CASES: dict[str, tuple[str, dict[str, Any]]] = {n: (n, {}) for n in metrics.names() if not n.startswith("toy")}
+CASES |= {
+    "wer whisper": ("wer", {"asr": "whisper-tiny"}),
+    "wer hubert": ("wer", {"asr": "hubert-large-ls960-ft", "profile": "hubert"}),
+    "sim wavlm large": ("sim", {"model": "wavlm_large_finetune"}),
+    "sim wavlm base": ("sim", {"model": "wavlm_base_plus_sv", "pair": "reference"}),
+    "nisqa native": ("nisqa", {"rate": "native"}),
+    "estoi literal": ("estoi", {"align": "none"}),
+}
+NAMES = list(CASES)
 RATE = 16_000
 TEXT = "the quick brown fox"
 
 
 def build(name: str) -> Metric:
-    cls = metrics.get(name)
-    metric = cls(cls.params_type(), MetricContext(sorted(cls.tasks)[0], "en", (TEXT, "jumps over the lazy dog")))
+    registered, params = CASES[name]
+    cls = metrics.get(registered)
+    context = MetricContext(sorted(cls.tasks)[0], "en", (TEXT, "jumps over the lazy dog"))
+    metric = cls(cls.params_type(**params), context)
     try:
         metric.check()
     except MissingPrerequisite as error:
@@ -60,7 +73,8 @@ def test_columns_and_signature(name: str) -> None:
     metric = build(name)
     ids = [c.id for c in metric.columns]
     assert len(set(ids)) == len(ids) > 0
-    assert all(i == name or i.startswith(f"{name}.") for i in ids)
+    registered = CASES[name][0]
+    assert all(i == registered or i.startswith(f"{registered}.") for i in ids)
     for column in metric.columns:
         assert column.label
         assert column.direction in ("higher", "lower")
@@ -68,7 +82,7 @@ def test_columns_and_signature(name: str) -> None:
         assert (column.aggregate == "ratio") == bool(column.ratio[0])
     signature = metric.signature()
     assert canonical_json(signature) == canonical_json(build(name).signature()), "the same metric, the same signature"
-    assert metrics.get(name).__doc__
+    assert metrics.get(registered).__doc__
 
 
 DEGENERATE: Mapping[str, Callable[[], Clip]] = {
@@ -109,7 +123,7 @@ def assert_stated(score: Score) -> None:
     canonical_json(dict(score.detail))
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if metrics.get(n).keyed])
+@pytest.mark.parametrize("name", [n for n in NAMES if metrics.get(CASES[n][0]).keyed])
 def test_nothing_wins_by_saying_nothing(name: str) -> None:
     metric = build(name)
     try:
@@ -126,3 +140,30 @@ def test_twice_the_same(name: str) -> None:
     first = metric.score(sample(metric, clip(speech() + np.float32(0.001))))
     metric.score(sample(metric, clip(speech(3.0) * np.float32(0.5))))
     assert metric.score(sample(metric, clip(speech() + np.float32(0.001)))) == first, "the past must not matter"
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n.startswith(("wer", "sim", "utmos"))])
+def test_neighbours_in_a_batch_change_nothing(name: str) -> None:
+    metric = build(name)
+    clips = [clip(speech(seconds) * np.float32(gain)) for seconds, gain in ((1.0, 1.0), (2.3, 0.5), (0.6, 0.9))]
+    for extractor, _ in metric.extracts:
+        alone = [extractor.extract(c) for c in clips]
+        assert extractor.extract_all(clips) == alone
+        assert extractor.extract_all(clips[::-1]) == alone[::-1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_extracted_is_what_is_asked_for(name: str) -> None:
+    """A network's features are made before scoring: one that `extracts` forgets would be made one by one."""
+    metric = build(name)
+    asked: list[tuple[str, str]] = []
+
+    def feature(extractor: Extractor, heard: Clip) -> JSON:
+        asked.append((sha256_json(extractor.signature()), heard.sha256))
+        return extractor.extract(heard)
+
+    one = sample(metric, clip(speech(1.5)))
+    metric.score(replace(one, feature=feature))
+    clips = {"output": one.output, **{f: getattr(one, f) for f in ("reference", "prompt", "source")}}
+    told = [(sha256_json(e.signature()), clips[role].sha256) for e, role in metric.extracts]
+    assert sorted(asked) == sorted(told)
