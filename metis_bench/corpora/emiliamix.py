@@ -7,7 +7,7 @@ seed and from the archives that are read; a manifest of ids alone, beside the mi
 
 Emilia: WebDataset archives `EN/EN-B000000.tar` (amphion/Emilia-Dataset), or `raw/EN/EN_B00000.jsonl` and mp3 files.
 Nobody wrote down what the rest of an utterance says: the paper's reference is a recogniser's transcript of the clean
-rest. Give yours as `texts`, JSONL lines {"id": ..., "text": ...}; without it there is no text, and no WER.
+rest: `wer: {against: transcript}`. Or give yours as `texts`, JSONL lines {"id": ..., "text": ...}.
 """
 
 from __future__ import annotations

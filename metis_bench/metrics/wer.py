@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal, TypeAlias, cast
 
-from metis_bench.corpora.base import ALL_TASKS, Params
+from metis_bench.corpora.base import ALL_TASKS, Field, Params
 from metis_bench.errors import ItemError
 from metis_bench.hashing import JSON
 from metis_bench.metrics.asr.base import Recogniser, recognisers
@@ -20,6 +20,7 @@ from metis_bench.text.profiles import Profile, profiles
 
 VERSION = "2"
 USUAL = "seed_tts_eval"  # the profile that a column does not name
+SUFFIX = {"text": "", "transcript": "pseudo"}  # of the column, by what it is compared with
 KEPT = 50.0  # %, of `le50`
 
 
@@ -30,11 +31,13 @@ class WerParams(Params):
     """asr: the recogniser, or one by language of the corpus; profile: how both texts are normalised.
 
     headline: the number that a leaderboard shows first; all are always there
+    against: the item's text, or what the recogniser hears in its clean reference (where nobody wrote down what is said)
     """
 
     asr: RecogniserName | dict[str, RecogniserName] = "pocketsphinx"
     profile: Annotated[str, registered(profiles)] = USUAL
     headline: Literal["utterances", "corpus"] = "utterances"
+    against: Literal["text", "transcript"] = "text"
 
 
 def edits(reference: str, hypothesis: str) -> dict[str, JSON]:
@@ -68,7 +71,6 @@ class Wer(Metric):
     """In percent; above 100 when there are more errors than words. A failed item counts as 100 when penalised."""
 
     tasks = ALL_TASKS
-    needs = frozenset({"text"})
     params_type = WerParams
     params: WerParams
 
@@ -80,9 +82,19 @@ class Wer(Metric):
         self.recogniser: Recogniser = recognisers.get(self.asr)(context.texts, context.language)
 
     @property
+    def _compared(self) -> Literal["text", "reference"]:
+        return "text" if self.params.against == "text" else "reference"
+
+    @property
+    def needs(self) -> frozenset[Field]:
+        """The text, or the recording that is transcribed in its place."""
+        return frozenset({self._compared})
+
+    @property
     def columns(self) -> tuple[Column, ...]:
         """Mean over utterances (the headline), corpus rate, and the mean of those at no more than 50 %."""
-        how = self.asr if self.params.profile == USUAL else f"{self.asr}.{self.params.profile}"
+        named = (self.asr, "" if self.params.profile == USUAL else self.params.profile, SUFFIX[self.params.against])
+        how = ".".join(filter(None, named))
         column, label = f"wer.{how}", f"WER ({how})"
         first = self.params.headline
         return (
@@ -120,9 +132,10 @@ class Wer(Metric):
         )
 
     @property
-    def extracts(self) -> tuple[tuple[Recogniser, Literal["output"]], ...]:
-        """The transcript of the output."""
-        return ((self.recogniser, "output"),)
+    def extracts(self) -> tuple[tuple[Recogniser, Literal["output"] | Field], ...]:
+        """The transcript of the output, and of what it is compared with if that is a recording."""
+        other: tuple[tuple[Recogniser, Field], ...] = ((self.recogniser, "reference"),)
+        return ((self.recogniser, "output"), *(other if self.params.against == "transcript" else ()))
 
     def check(self) -> None:
         """Raise MissingPrerequisite (recogniser) or SuiteError (profile) when the corpus' language is not covered."""
@@ -137,6 +150,7 @@ class Wer(Metric):
             "version": VERSION,
             "recogniser": self.recogniser.signature(),
             "profile": self.profile.signature(),
+            "against": self.params.against,
         }
 
     def score(self, sample: Sample) -> dict[str, Score]:
@@ -144,13 +158,10 @@ class Wer(Metric):
 
         The counts and the alignment stand in the first column only: the columns of a metric share their details.
         """
-        if sample.text is None:
-            raise ItemError("the item has no text")
         language = self.context.language
+        text = self._reference(sample)
         feature = cast(Mapping[str, str], sample.feature(self.recogniser, sample.output))
-        detail = edits(
-            self.profile.reference(sample.text, language), self.profile.hypothesis(feature["text"], language)
-        )
+        detail = edits(self.profile.reference(text, language), self.profile.hypothesis(feature["text"], language))
         share = cast(int, detail["errors"]) / cast(int, detail["words"])
         kept = 100.0 * share <= KEPT
         detail |= {"kept": int(kept), "kept_rate": share if kept else 0.0}
@@ -161,9 +172,19 @@ class Wer(Metric):
             c.id: Score("ok", 100.0 * share) for c in others
         }
 
+    def _reference(self, sample: Sample) -> str:
+        """What should have been said."""
+        if self.params.against == "transcript":
+            if sample.reference is None:
+                raise ItemError("the item has no reference")
+            return cast(Mapping[str, str], sample.feature(self.recogniser, sample.reference))["text"]
+        if sample.text is None:
+            raise ItemError("the item has no text")
+        return sample.text
+
     def size(self, text: str | None, language: str) -> float | None:
         """Words of the normalised reference; None where there are none."""
-        if text is None:
+        if text is None or self.params.against == "transcript":
             return None
         reference = self.profile.reference(text, language)
         try:

@@ -19,6 +19,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {n: (n, {}) for n in metrics.name
 CASES |= {
     "wer whisper": ("wer", {"asr": "whisper-tiny"}),
     "wer hubert": ("wer", {"asr": "hubert-large-ls960-ft", "profile": "hubert"}),
+    "wer pseudo": ("wer", {"asr": "whisper-tiny", "against": "transcript"}),
     "sim wavlm large": ("sim", {"model": "wavlm_large_finetune"}),
     "sim wavlm base": ("sim", {"model": "wavlm_base_plus_sv", "pair": "reference"}),
     "nisqa native": ("nisqa", {"rate": "native"}),

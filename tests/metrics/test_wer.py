@@ -17,6 +17,7 @@ from metis_bench.metrics.base import Clip, Extractor, MetricContext, Sample, Und
 from metis_bench.metrics.wer import Wer, WerParams, edits
 from metis_bench.text.profiles import profiles
 from metis_bench.text.seed_tts_eval import SeedTTSEval
+from tests.metrics.conftest import clip_of
 
 COLUMNS = ("wer.pocketsphinx", "wer.pocketsphinx.corpus", "wer.pocketsphinx.le50")
 
@@ -118,6 +119,28 @@ def test_another_profile_is_another_column(heard: Callable[[str | None, str], Sa
         "wer.pocketsphinx.f5.le50",
     ]
     assert wer(profile="f5").score(heard("I don't", "i dont"))["wer.pocketsphinx.f5"].value == 0.0
+
+
+def test_against_what_is_heard_in_the_clean_recording(make_sample: Callable[..., Sample]) -> None:
+    """EmiliaMix has no text: its ground truth is a transcript, and scores 0 by definition."""
+    metric = wer(against="transcript")
+    assert metric.needs == {"reference"}
+    assert [role for _, role in metric.extracts] == ["output", "reference"]
+    assert metric.columns[0].id == "wer.pocketsphinx.pseudo"
+    assert metric.signature() != wer().signature()
+    clean, other = np.zeros(160), np.ones(160)
+    said = {clip_of(clean, 16_000).sha256: "one two three four", clip_of(other, 16_000).sha256: "one two"}
+    for output, rate in ((clean, 0.0), (other, 50.0)):
+        sample = replace(make_sample(output, 16_000, clean), feature=lambda _, clip: {"text": said[clip.sha256]})
+        assert metric.score(sample)["wer.pocketsphinx.pseudo"].value == rate
+    with pytest.raises(ItemError, match="no reference"):
+        metric.score(make_sample(clean, 16_000))
+
+
+def test_a_closed_vocabulary_needs_words() -> None:
+    pytest.importorskip("pocketsphinx")
+    with pytest.raises(MissingPrerequisite, match="this one has none"):
+        wer(texts=(), against="transcript").check()
 
 
 def test_what_a_recogniser_did_not_hear_is_told(make_sample: Callable[..., Sample]) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metis_bench.audio import AUDIO_VERSION
-from metis_bench.errors import CorpusError, missing_extra
+from metis_bench.errors import CorpusError, MissingPrerequisite, missing_extra
 from metis_bench.hashing import JSON, sha256_bytes, sha256_json, sha256_path
 from metis_bench.metrics.asr.base import Recogniser, recognisers
 from metis_bench.metrics.base import Clip
@@ -154,6 +154,15 @@ class PocketSphinx(Recogniser):
     languages = frozenset({"en"})
     packages = ("pocketsphinx",)
     extra = "embedded"
+
+    def check(self) -> None:
+        """Raise MissingPrerequisite also for a corpus without texts: they are its vocabulary."""
+        super().check()
+        if not self.texts:
+            raise MissingPrerequisite(
+                "recogniser 'pocketsphinx' takes its words from the corpus' texts, and this one has none",
+                fix="take an open-vocabulary recogniser, such as whisper-large-v3",
+            )
 
     @functools.cached_property
     def _signature(self) -> Mapping[str, JSON]:
