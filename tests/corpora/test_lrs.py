@@ -89,6 +89,15 @@ def test_lrs3_is_its_folder(tmp_path: Path, seedtts: Path) -> None:
         Lrs3(Lrs3Params(), tmp_path / "empty", tmp_path, "lrs3", others(seedtts)).load()
 
 
+@pytest.mark.parametrize(("count", "told"), [(1321, ""), (1452, "1452 clips are the test set of the corpus' paper")])
+def test_two_releases_of_lrs3_are_told_apart(tmp_path: Path, count: int, told: str) -> None:
+    for number in range(count):
+        clip(tmp_path / "test", f"video{number % 20}/{number:05}")
+    params = Lrs3Params.model_validate({"prompts": "none"})
+    warnings = " ".join(Lrs3(params, tmp_path, Path("unused") / "lrs3", "lrs3", others(None)).load().warnings)
+    assert (told in warnings) if told else not warnings
+
+
 def test_what_is_missing_is_named(tmp_path: Path, seedtts: Path) -> None:
     for root in (None, tmp_path):
         with pytest.raises(MissingPrerequisite, match="sign the agreement"):
