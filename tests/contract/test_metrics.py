@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from metis_bench.audio import Audio
+from metis_bench.config import WEIGHTS
 from metis_bench.errors import ItemError, MissingPrerequisite
 from metis_bench.hashing import JSON, canonical_json, sha256_bytes, sha256_json
 from metis_bench.metrics.base import Clip, Extractor, Metric, MetricContext, Sample, Score, metrics
@@ -168,3 +171,68 @@ def test_what_is_extracted_is_what_is_asked_for(name: str) -> None:
     clips = {"output": one.output, **{f: getattr(one, f) for f in ("reference", "prompt", "source")}}
     told = [(sha256_json(e.signature()), clips[role].sha256) for e, role in metric.extracts]
     assert sorted(asked) == sorted(told)
+
+
+# of docs/metrics.md: what half the level, another rate and a second of silence at the end do to a number. A tolerance
+# where it stays, None where it moves
+BEHAVIOUR: dict[str, tuple[str, tuple[float | None, float | None, float | None]]] = {
+    "dnsmos.ovrl": ("dnsmos", (None, None, None)),
+    "dnsmos.p808": ("dnsmos", (1e-3, None, None)),
+    "pesq.wb": ("pesq", (0.01, 0.05, 0.01)),
+    "estoi.xcorr50ms": ("estoi", (1e-6, 0.01, 1e-6)),
+    "si_sdr": ("si_sdr", (1e-4, None, 1e-4)),
+    "lsd.16k": ("lsd", (None, None, 1e-6)),
+    "nisqa.16k.mos": ("nisqa", (None, None, None)),
+    "sim.ge2e": ("sim", (0.05, 0.02, 0.1)),
+}
+
+
+@pytest.mark.parametrize("column", sorted(BEHAVIOUR))
+def test_level_rate_and_silence_do_what_the_docs_say(column: str) -> None:
+    name, (gain, rate, silence) = BEHAVIOUR[column]
+    metric = build(name)
+    hiss = np.random.default_rng(0).standard_normal(3 * RATE).astype(np.float32)
+    noisy = speech(3.0) + np.float32(0.01) * hiss
+    clean = clip(speech(3.0))
+
+    def value(samples: np.ndarray, at: int = RATE) -> float:
+        one = sample(metric, clip(np.asarray(samples, dtype=np.float32), at), reference=clean, prompt=clean)
+        found = metric.score(one)[column].value
+        assert found is not None
+        return found
+
+    base = value(noisy)
+    others = {
+        "level": (value(noisy * 0.5), gain),
+        "rate": (value(Audio(noisy, RATE).resampled(48_000).samples, 48_000), rate),
+        "silence": (value(np.concatenate([noisy, np.zeros(RATE, np.float32)])), silence),
+    }
+    for what, (other, tolerance) in others.items():
+        if tolerance is None:
+            assert abs(other - base) > 1e-4, f"{what}: the docs say that it moves"
+        else:
+            assert abs(other - base) <= tolerance, what
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if metrics.get(CASES[n][0]).keyed])
+def test_every_parameter_is_in_the_signature(name: str) -> None:
+    """Two numbers made differently never look alike."""
+    metric = build(name)
+    registered, params = CASES[name]
+    seen = {canonical_json(metric.signature())}
+    for other, (again, changed) in CASES.items():
+        if again == registered and changed != params:
+            seen.add(canonical_json(build(other).signature()))
+    assert len(seen) == sum(again == registered for again, _ in CASES.values())
+
+
+@pytest.mark.parametrize("name", ["wer whisper", "wer hubert", "sim wavlm large", "sim wavlm base", "nisqa", "utmos"])
+def test_other_weights_are_another_metric(
+    name: str, tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = build(name).signature()
+    shutil.copytree(tiny_weights, tmp_path / "weights")
+    for file in (p for p in (tmp_path / "weights").rglob("*") if p.suffix in (".safetensors", ".pt", ".pth", ".tar")):
+        file.write_bytes(file.read_bytes() + b" ")
+    monkeypatch.setenv(WEIGHTS, str(tmp_path / "weights"))
+    assert canonical_json(build(name).signature()) != canonical_json(before)
