@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 
 from reference_models.seeds import derive_seed
 
-BLOCK = 1 << 22  # weights worked on at a time
+BLOCK = 1 << 20  # weights worked on at a time
 
 
-def draws(clusters: int, resamples: int, seed: int, name: str) -> NDArray[np.int16]:
-    """(resamples, clusters) counts: how often each cluster is drawn. Depends on the arguments only."""
+def draws(clusters: int, resamples: int, seed: int, name: str) -> NDArray[np.uint8]:
+    """(resamples, clusters) counts: how often each cluster is drawn. Depends on the arguments only.
+
+    A byte a count: more than 255 of one cluster cannot be drawn from 255, and never are from more.
+    """
     rng = np.random.default_rng(derive_seed(seed, "bootstrap", name))
-    out = np.empty((resamples, clusters), dtype=np.int16)
+    out = np.empty((resamples, clusters), dtype=np.uint8)
     step = max(1, BLOCK // max(clusters, 1))
     for start in range(0, resamples, step):
         n = min(step, resamples - start)
@@ -28,7 +31,7 @@ def draws(clusters: int, resamples: int, seed: int, name: str) -> NDArray[np.int
 
 
 def interval(
-    numerators: Sequence[float], denominators: Sequence[float], weights: NDArray[np.int16], level: float
+    numerators: Sequence[float], denominators: Sequence[float], weights: NDArray[np.uint8], level: float
 ) -> tuple[float, float] | None:
     """Percentile interval of sum(numerators) / sum(denominators) over clusters.
 
@@ -38,7 +41,7 @@ def interval(
     num, den = np.asarray(numerators, dtype=np.float64), np.asarray(denominators, dtype=np.float64)
     if np.count_nonzero(den) < 2:
         return None
-    step = max(1, BLOCK // len(num))  # int16 times float64 is computed in a float64 copy
+    step = max(1, BLOCK // len(num))  # bytes times float64 is computed in a float64 copy
     pairs = np.stack([num, den], axis=1)
     sums = np.concatenate([weights[i : i + step] @ pairs for i in range(0, len(weights), step)])
     top, bottom = sums[:, 0], sums[:, 1]
@@ -53,7 +56,7 @@ def percentiles(values: NDArray[np.float64], level: float) -> tuple[float, float
 
 
 def crossed_means(
-    sums: NDArray[np.float64], counts: NDArray[np.float64], rows: NDArray[np.int16], columns: NDArray[np.int16]
+    sums: NDArray[np.float64], counts: NDArray[np.float64], rows: NDArray[np.uint8], columns: NDArray[np.uint8]
 ) -> NDArray[np.float64]:
     """(resamples,) means when both sides of a crossed design are drawn: raters (rows) and items (columns).
 

@@ -194,7 +194,7 @@ def cell(
     values: Sequence[Value],
     sizes: Mapping[str, float],
     clusters: Sequence[str],
-    weights: NDArray[np.int16],
+    weights: NDArray[np.uint8],
     level: float,
 ) -> dict[str, Any]:
     """One number with its interval, coverage and penalised twin.
@@ -267,7 +267,7 @@ def _point(column: Column, terms: Terms, ok: Sequence[Value]) -> float | None:
 
 
 def _interval(
-    column: Column, terms: Terms, clusters: Sequence[str], weights: NDArray[np.int16], level: float
+    column: Column, terms: Terms, clusters: Sequence[str], weights: NDArray[np.uint8], level: float
 ) -> list[float] | None:
     num, den = dict.fromkeys(clusters, 0.0), dict.fromkeys(clusters, 0.0)
     for cluster, n, d in terms:
