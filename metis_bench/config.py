@@ -144,6 +144,8 @@ def load_config(explicit: str | None = None, *, store: str | None = None, worker
     for name, folder in ((CHECKPOINTS, config.checkpoints), (WEIGHTS, config.weights)):
         if folder is not None:
             os.environ[name] = str(folder)  # workers inherit it
+    if config.devices == ():  # no GPU, for this process and its workers: signatures tell the device
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     load_plugins(config.plugins)
     return config
 

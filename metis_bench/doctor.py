@@ -37,6 +37,7 @@ def _metric_weights() -> list[dict[str, Any]]:
     from metis_bench.metrics.asr.base import recognisers
     from metis_bench.metrics.base import metrics
     from metis_bench.metrics.speakers.base import encoders
+    from metis_bench.metrics.speakers.encodec import Reconstructed
 
     families = (("recogniser", recognisers), ("speaker encoder", encoders), ("metric", metrics))
     needing: dict[Weights, list[str]] = {}
@@ -44,6 +45,8 @@ def _metric_weights() -> list[dict[str, Any]]:
         for name, cls in registry.items():
             for weights in cls.weights:
                 needing.setdefault(weights, []).append(f"{kind} {name}")
+    for weights in Reconstructed.weights:
+        needing.setdefault(weights, []).append("SIM-r")
     rows = []
     for weights, users in needing.items():
         found = weights.find()

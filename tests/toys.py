@@ -20,7 +20,7 @@ import numpy as np
 
 from metis_bench.audio import Audio, encode_wav
 from metis_bench.corpora.base import Corpus, Field, Item, LoadedCorpus, Params, Subset, Task, corpora
-from metis_bench.errors import ItemError, MissingPrerequisite
+from metis_bench.errors import ItemError, MissingPrerequisite, SuiteError
 from metis_bench.files import write_atomic
 from metis_bench.hashing import JSON
 from metis_bench.metrics.base import Clip, Column, Extractor, Metric, Sample, Score, Undefined, metrics
@@ -272,6 +272,8 @@ class LevelNetwork(LevelExtractor):
                 os.kill(os.getpid(), signal.SIGKILL)
             if self.mood == "raise":
                 raise RuntimeError("out of memory")
+            if self.mood == "damaged":
+                raise MissingPrerequisite("the weights are damaged")
             raise {"undefined": Undefined, "failed": ItemError}[self.mood]("not this one")
         return level
 
@@ -279,7 +281,9 @@ class LevelNetwork(LevelExtractor):
 class LevelParams(Params):
     scale: float = 1.0
     crash_below: float = 0.0
-    locked: str = ""  # what it says it lacks
+    locked: str = ""  # languages that it lacks something for
+    lawless: bool = False  # or has no rules for
+    name: str = "toy-level"
     network: str = ""  # its mood
     at: float = 0.0
 
@@ -299,19 +303,21 @@ class ToyLevel(Metric):
     @property
     def columns(self) -> tuple[Column, ...]:
         return (
-            Column("toy-level", "level", "higher", 0.0, headline=True),
-            Column("toy-level.ratio", "level ratio", "higher", 0.0, aggregate="ratio", ratio=("num", "den")),
+            Column(self.params.name, "level", "higher", 0.0, headline=True, family="toy"),
+            Column(f"{self.params.name}.ratio", "level ratio", "higher", 0.0, aggregate="ratio", ratio=("num", "den")),
         )
 
     def signature(self) -> Mapping[str, JSON]:
         assert not self._locked, "what is missing has no content"
-        return {"metric": "toy-level", **self.params.model_dump(exclude={"locked"})}
+        return {"metric": "toy-level", **self.params.model_dump(exclude={"locked", "lawless"})}
 
     def size(self, text: str | None, language: str) -> float | None:
         return 2.0
 
     def check(self) -> None:
         if self._locked:
+            if self.params.lawless:
+                raise SuiteError(f"{self.context.language} has no rules")
             raise MissingPrerequisite(f"{self.context.language} needs a key", fix="find it")
 
     @property
@@ -338,6 +344,6 @@ class ToyLevel(Metric):
         if level == 0.5:
             value = float("nan")
         return {
-            "toy-level": Score("ok", value, detail={"num": value, "den": 2.0}),
-            "toy-level.ratio": Score("ok", value / 2),
+            self.params.name: Score("ok", value, detail={"num": value, "den": 2.0}),
+            f"{self.params.name}.ratio": Score("ok", value / 2),
         }

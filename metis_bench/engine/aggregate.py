@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from metis_bench import stats
 from metis_bench.engine.conditions import machines, mixed_conditions
-from metis_bench.engine.measure import BoundMetric, absent, protocol_id
+from metis_bench.engine.measure import BoundMetric, absent
+from metis_bench.engine.protocol import protocol_id
 from metis_bench.hashing import JSON
 from metis_bench.metrics.base import Column
 from metis_bench.suite.plan import Plan, TestSet
-from metis_bench.suite.schema import OracleOrder, Suite, matches
+from metis_bench.suite.schema import OracleOrder, Suite
 from metis_bench.systems.base import RANKED, systems
 
 SCHEMA = 1
@@ -50,7 +51,7 @@ def aggregate(
     cells: list[dict[str, Any]] = []
     for test_set in plan.sets:
         cells += _set_cells(suite, plan, test_set, bound, by_cell)
-    columns = _columns(bound)
+    columns, measured = _columns(bound), _columns([b for b in bound if b.blocked is None])
     mixed = mixed_conditions(plan, generations)
     made_on = machines(suite, plan, generations)
     costs = {c.id for b in bound for c in b.metric.columns if not b.metric.keyed}
@@ -78,7 +79,7 @@ def aggregate(
         "columns": [_column_json(c, m) for m, c in columns.values()],
         "signatures": {b.signature_id: dict(b.signature) for b in bound if b.signature_id is not None},
         "cells": cells,
-        "oracle_checks": _oracle_checks(suite.oracle_order, plan, by_cell, columns),
+        "oracle_checks": _oracle_checks(suite.oracle_order, plan, by_cell, measured),
         "failures": _failures(plan, generations, by_cell),
         "warnings": [*plan.warnings(), *_blocked(bound), *(mixed.values() if costs else ())],
     }
@@ -207,9 +208,10 @@ def cell(
     terms = _ratio_terms(column, ok) if column.aggregate == "ratio" else _mean_terms(ok)
     full = _penalised_terms(column, values, sizes)
     reasons = Counter(f"{v.status}: {v.reason}" for v in values if v.status != "ok")
+    value = _point(column, terms, ok)
     return {
-        "status": "empty" if not ok else "complete" if len(ok) == len(values) else "incomplete",
-        "value": _point(column, terms, ok),
+        "status": "empty" if value is None else "complete" if len(ok) == len(values) else "incomplete",
+        "value": value,
         "ci": None if column.aggregate == "max" else _interval(column, terms, clusters, weights, level),
         "penalised": None if full is None else _point(column, full, ()),
         "n": len(ok),
@@ -281,7 +283,7 @@ def _extra(column: Column, ok: Sequence[Value]) -> dict[str, float]:
     """Percentiles of costs; spread over seeds where there are several."""
     numbers = [v.value for v in ok if v.value is not None]
     out: dict[str, float] = {}
-    if column.worst is None and numbers:
+    if column.worst is None and column.aggregate != "ratio" and numbers:
         out.update({f"p{p}": float(np.percentile(numbers, p)) for p in PERCENTILES})
     seeds: dict[int, list[float]] = defaultdict(list)
     for v in ok:
@@ -320,7 +322,7 @@ def _oracle_checks(
     for order in orders:
         if not {order.better, order.worse} <= present:
             continue
-        named = [column for name, (_, column) in columns.items() if matches(order.column, name)]
+        named = [column for _, column in columns.values() if order.column in (column.id, column.family)]
         for column, test_set in product(named, plan.sets):
             if order.sets is not None and not {test_set.id, test_set.corpus} & set(order.sets):
                 continue

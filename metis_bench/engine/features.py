@@ -69,23 +69,37 @@ class FeatureHandler:
         """Nothing to free."""
 
     def run(self, job: FeatureJob, start: int) -> Iterator[str | None]:
-        """One step a clip: None, or why the run must end. What a clip itself is to blame for is left to its scores."""
+        """One step a clip: None, or why the run must end (damaged weights, a full disk).
+
+        What a clip itself is to blame for is left to its scores.
+        """
         extractor, _ = self.metrics[job.metric].extracts[job.extractor]
         clips = [self.clips.clip(path, sha256) for path, sha256 in job.clips[start:]]
-        try:
-            features = extractor.extract_all(clips)
-        except Exception:  # noqa: BLE001 - as a metric's call: the scores that want them will say why
-            traceback.print_exc(file=sys.stderr)
-            yield from [None] * len(clips)
-            return
-        for clip, found in zip(clips, features, strict=True):
+        for clip, found in zip(clips, _guarded(extractor, clips), strict=True):
+            if isinstance(found, MissingPrerequisite):
+                yield str(found)
+                return
             try:
                 if isinstance(found, Undefined) or not isinstance(found, ItemError):
                     keep(self.store, extractor, clip, found)
             except OSError as error:
-                yield f"the store cannot be written: {error.strerror}"
+                yield f"the store {self.store.root} cannot be written: {error.strerror}\n  fix: {ABORT_FIX}"
                 return
             yield None
+
+
+LEFT = ItemError("left to the score that wants it")
+
+
+def _guarded(extractor: Extractor, clips: Sequence[Clip]) -> Sequence[JSON | ItemError | MissingPrerequisite]:
+    """All features; where a batch fails, one by one, so that only what is to blame is left out."""
+    try:
+        return extractor.extract_all(clips)
+    except MissingPrerequisite as error:  # damaged weights: no clip can be heard
+        return [error] * len(clips)
+    except Exception:  # noqa: BLE001 - as a metric's call: the scores that want them will say why
+        traceback.print_exc(file=sys.stderr)
+        return [LEFT] if len(clips) == 1 else [found for clip in clips for found in _guarded(extractor, [clip])]
 
 
 def _key(extractor: Extractor, clip: Clip) -> str:
@@ -141,7 +155,7 @@ def extract(wanted: Sequence[FeatureJob], init: MetricInit, config: Config, prog
         for done, (_, _, failure) in enumerate(pool.run(tasks), start=1):
             progress("features", done, total)
             if isinstance(failure, str) and not isinstance(failure, Crash):
-                raise MissingPrerequisite(failure, where=init.store, fix=ABORT_FIX)
+                raise MissingPrerequisite(failure)
 
 
 def batches(

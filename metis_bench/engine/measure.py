@@ -22,10 +22,10 @@ from metis_bench.engine.local import Crash, LocalExecutor, Task
 from metis_bench.engine.store import Store
 from metis_bench.errors import ItemError, MetisBenchError, MissingPrerequisite
 from metis_bench.hashing import JSON, canonical_json, sha256_json
-from metis_bench.metrics.base import Column, Metric, MetricContext, Sample, Score, Undefined, metrics
+from metis_bench.metrics.base import Metric, MetricContext, Sample, Score, Undefined, metrics
 from metis_bench.sources import source_hash
 from metis_bench.suite.plan import Plan, Row, TestSet
-from metis_bench.suite.schema import MetricSpec, Suite
+from metis_bench.suite.schema import MetricSpec
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,11 @@ class ScoreHandler:
         """One step a metric."""
         sample = self._sample(job)
         for index, key in job.steps[start:]:
-            scores, keep = self._score(index, sample)
+            try:
+                scores, keep = self._score(index, sample)
+            except MissingPrerequisite as error:  # damaged weights: no row can be scored
+                yield {"missing": str(error)}
+                return
             if keep and self.metrics[index].keyed:
                 try:
                     self.store.put("score", key, {"scores": scores})
@@ -131,6 +135,8 @@ class ScoreHandler:
             return {c: asdict(Score("undefined", reason=undefined.message)) for c in columns}, True
         except ItemError as error:
             return {c: asdict(Score("failed", reason=error.message)) for c in columns}, False
+        except MissingPrerequisite:
+            raise
         except MetisBenchError as error:
             return {c: asdict(Score("failed", reason=str(error))) for c in columns}, False
         except Exception as error:  # noqa: BLE001 - boundary 2 of 2: whatever a metric raises is a failed row
@@ -311,7 +317,14 @@ def _job(plan: Plan, index: int, generation: Mapping[str, Any], steps: list[tupl
     )
 
 
+def spread(gpus: Sequence[str], workers: int) -> tuple[str, ...]:
+    """The GPU of each worker, in turn: what a network was not asked for before scoring is asked for here."""
+    return tuple(gpus[i % len(gpus)] for i in range(workers)) if gpus else ()
+
+
 def _require_kept(result: Mapping[str, Any], store: Store) -> None:
+    if "missing" in result:
+        raise MissingPrerequisite(result["missing"])
     if "abort" in result:
         raise MissingPrerequisite(result["abort"], where=store.root, fix=ABORT_FIX)
 
@@ -325,7 +338,11 @@ def _execute(
     total = sum(t.steps for t in tasks)
     progress("scores", 0, total)
     with LocalExecutor(
-        "metis_bench.engine.measure:ScoreHandler", init, min(config.workers, len(tasks)), timeout_s=config.timeout_s
+        "metis_bench.engine.measure:ScoreHandler",
+        init,
+        min(config.workers, len(tasks)),
+        timeout_s=config.timeout_s,
+        gpus=spread(config.gpus(), min(config.workers, len(tasks))),
     ) as pool:
         for done, (task, step, result) in enumerate(pool.run(tasks), start=1):
             progress("scores", done, total)
@@ -334,50 +351,3 @@ def _execute(
                 _require_kept(result, store)
             scores = _failed(bound[index], result.reason) if isinstance(result, Crash) else result["scores"]
             yield key, scores
-
-
-def protocol_id(suite: Suite, test_set: TestSet, one: BoundMetric, column: Column) -> str | None:
-    """Fingerprint of all that decides a number but the system: equal numbers of two runs may be compared.
-
-    The metric's signature, the column and how it is aggregated, the list of items, the seeds and the statistics.
-    """
-    if one.signature_id is None:
-        return None
-    return sha256_json(
-        {
-            "signature": one.signature_id,
-            "column": [column.id, column.aggregate, list(column.ratio)],
-            "list": test_set.list_hash,
-            "seeds": list(suite.seeds),
-            "stats": asdict(suite.stats),
-        }
-    )[:12]
-
-
-def score_lines(
-    suite: Suite, plan: Plan, bound: Sequence[BoundMetric], scores: Mapping[tuple[int, int], Mapping[str, Any]]
-) -> list[dict[str, JSON]]:
-    """Lines of scores.jsonl: one a (row, column), in plan order."""
-    lines: list[dict[str, JSON]] = []
-    sets = {test_set.id: test_set for test_set in plan.sets}
-    protocols: dict[tuple[str, int, str], str | None] = {}
-    for (row_index, metric_index), columns in sorted(scores.items()):
-        row, one = plan.rows[row_index], bound[metric_index]
-        for column, score in columns.items():
-            kind = (row.set_id, metric_index, column)
-            if kind not in protocols:
-                named = next(c for c in one.metric.columns if c.id == column)
-                protocols[kind] = protocol_id(suite, sets[row.set_id], one, named)
-            lines.append(
-                {
-                    "system": row.system,
-                    "set": row.set_id,
-                    "item": row.item_id,
-                    "seed": row.seed,
-                    "column": column,
-                    "signature": one.signature_id,
-                    "protocol": protocols[kind],
-                    **score,
-                }
-            )
-    return lines

@@ -15,13 +15,12 @@ from metis_bench.engine.measure import BoundMetric, bind
 from metis_bench.engine.store import Store
 from metis_bench.errors import CorpusError, MissingPrerequisite, SuiteError, nearest
 from metis_bench.hashing import JSON, sha256_json
-from metis_bench.metrics.base import MetricContext, metrics
+from metis_bench.metrics.base import MIXED, MetricContext, metrics
 from metis_bench.suite.plan import Plan, SystemFacts, TestSet, corpus_task, make_plan, test_sets
-from metis_bench.suite.schema import CorpusSpec, Suite, SystemSpec, matches, tasks_of
+from metis_bench.suite.schema import CorpusSpec, Suite, SystemSpec, tasks_of
 from metis_bench.systems.base import System, fingerprint, systems
 
 MIN_TIMED_OUTPUTS = 4
-MIXED = "mul"  # ISO 639-2 for several languages: no recogniser may pretend to know them all
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,8 @@ class Prepared:
         Single metrics that cannot be computed here stop nothing: their cells, and a warning, say why.
         """
         names = {b.name for b in self.blocked if b.what == "system"}
-        blind = any(b.blocked for b in self.bound) and not any(b.signature_id for b in self.bound)
+        keyed = [b for b in self.bound if b.metric.keyed]  # a time says nothing about what was generated
+        blind = any(b.blocked for b in keyed) and not any(b.signature_id for b in keyed)
         if not names and not blind:
             return
         stops = [b for b in self.blocked if b.what == "system" or blind]
@@ -192,7 +192,7 @@ def _bind(
             try:
                 if context.task in metric.tasks and metric.needs <= provides[key]:
                     metric.check()
-            except MissingPrerequisite as error:
+            except (MissingPrerequisite, SuiteError) as error:  # not here, or not for this corpus' language
                 name = metric.columns[0].id
                 reasons[number, key] = error.message
                 told[name, error.message] = Blocked("metric", name, error.message, error.fix)
@@ -207,9 +207,9 @@ def _check_columns(suite: Suite, bound: Sequence[BoundMetric]) -> None:
     twice = {name for name, count in Counter(ids).items() if count > 1}
     if twice:
         raise SuiteError(f"metrics: the column '{min(twice)[1]}' is defined twice; remove one of its metrics")
-    names = dict.fromkeys(name for _, name in ids)
+    names = dict.fromkeys(name for b in bound for c in b.metric.columns for name in (c.id, c.family) if name)
     for order in suite.oracle_order:
-        if not any(matches(order.column, name) for name in names):
+        if order.column not in names:
             raise SuiteError(
                 f"oracle_order of suite '{suite.name}': no metric has the column '{order.column}'"
                 f"{nearest(order.column, names)}",

@@ -19,8 +19,9 @@ from metis_bench import provenance
 from metis_bench.config import Config
 from metis_bench.engine.aggregate import aggregate
 from metis_bench.engine.generate import Progress, generate, quiet, records
-from metis_bench.engine.measure import measure, score_lines
+from metis_bench.engine.measure import measure
 from metis_bench.engine.prepare import Prepared, keep_rtf, keep_scoring, prepare
+from metis_bench.engine.protocol import score_lines
 from metis_bench.engine.store import Store
 from metis_bench.errors import Interrupted, UsageError
 from metis_bench.files import write_atomic

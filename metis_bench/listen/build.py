@@ -293,6 +293,10 @@ def _notes(chosen: Chosen, material: Material, rate: int, options: Options) -> t
         notes.append("no low anchor for some items: the set has no other speaker's reference")
     level = "as the systems left it" if options.loudness is None else f"{options.loudness:g} dBov active level (P.56)"
     notes.append(f"loudness: {level}; all clips are 16-bit wav at {rate} Hz")
+    if options.loudness is not None:
+        short = sum(not clips.reaches(a, options.loudness) for a in material.values())
+        if short:
+            notes.append(f"{short} clips stay softer: their peaks would pass full scale; --loudness -26 avoids that")
     loud = sum(bool(np.abs(a.samples).max() > 1) for a in material.values()) if options.loudness is None else 0
     if loud:
         notes.append(f"{loud} clips pass full scale and are clipped, as players would do; --loudness -26 avoids that")

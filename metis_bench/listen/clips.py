@@ -70,6 +70,12 @@ def active_level(samples: F32, rate: int) -> float:
     return float("-inf")
 
 
+def reaches(clip: Audio, level_db: float) -> bool:
+    """Whether the clip can be made so loud without passing full scale; silence can."""
+    level = active_level(clip.samples, clip.rate)
+    return not np.isfinite(level) or 10 ** ((level_db - level) / 20) * float(np.abs(clip.samples).max()) <= 1
+
+
 def at_level(clip: Audio, level_db: float) -> Audio:
     """The clip with an active level of `level_db` dBov, or less where its peak would pass full scale; silence as is."""
     level = active_level(clip.samples, clip.rate)

@@ -22,7 +22,10 @@ def expected(what: str, path: Path, fix: str) -> Iterator[None]:
     try:
         yield
     except (*damage, pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        own = isinstance(error, ValueError)  # what torch says of pickles is advice for those who trust a file
+        reason = (
+            str(error).splitlines()[0] if own and str(error) else f"damaged, or another file ({type(error).__name__})"
+        )
         raise MissingPrerequisite(f"not {what}: {reason}", where=path, fix=fix) from None
 
 

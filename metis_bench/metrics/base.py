@@ -14,6 +14,8 @@ from metis_bench.hashing import JSON
 from metis_bench.metrics.weights import Weights
 from metis_bench.registry import Registry
 
+MIXED = "mul"  # ISO 639-2 for several languages: no recogniser may pretend to know them all
+
 Status: TypeAlias = Literal["ok", "undefined", "failed"]
 
 
@@ -22,6 +24,7 @@ class Column:
     """One number a metric reports.
 
     worst:     what a failed or undefined item counts as in the penalised mean; None for costs (no penalty is defined)
+    family:    what an oracle order may call it, with all others of its kind: `wer`, `sim.ref` (whatever the model)
     aggregate: mean over items; ratio = sum of detail[num] over sum of detail[den] (corpus WER); max (peak memory)
     """
 
@@ -35,6 +38,7 @@ class Column:
     ratio: tuple[str, str] = ("", "")
     headline: bool = False
     ranked: bool = True
+    family: str = ""
     help: str = ""
 
 

@@ -44,3 +44,12 @@ def open_pretrained(kind: Any, folder: Path, *, not_needed: tuple[str, ...] = ()
             fix="get it again: this is another model, or a part of one",
         )
     return model.float().eval().requires_grad_(False).to(device())
+
+
+def open_processor(kind: Any, folder: Path) -> Any:
+    """`kind.from_pretrained(folder)` of what prepares samples. Raises MissingPrerequisite for damaged files."""
+    try:
+        return kind.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise MissingPrerequisite(f"cannot be read: {reason}", where=folder, fix="get it again") from None

@@ -72,13 +72,18 @@ class Sim(Metric):
         """`sim.<model>`: prompt; `.ref`: reference; `.rec`: prompt after EnCodec; `.source` (lower is better)."""
         model, pair = self.params.model, self.params.pair
         column, label = ".".join(("sim", model, SUFFIX[pair])).rstrip("."), f"SIM {SUFFIX[pair]}".strip()
+        family = f"sim.{SUFFIX[pair]}".rstrip(".")
         compared = "prompt after EnCodec at 6 kbit/s" if pair == "reconstructed" else pair
         help_ = f"cosine of the speaker embeddings of output and {compared}"
         if pair == "source":
             help_ += ": what is left of the voice that was to be replaced"
-            return (Column(column, f"{label} ({model})", "lower", 1.0, decimals=3, help=help_),)
+            return (Column(column, f"{label} ({model})", "lower", 1.0, decimals=3, family=family, help=help_),)
         headline = pair != "reconstructed"
-        return (Column(column, f"{label} ({model})", "higher", -1.0, decimals=3, headline=headline, help=help_),)
+        return (
+            Column(
+                column, f"{label} ({model})", "higher", -1.0, decimals=3, headline=headline, family=family, help=help_
+            ),
+        )
 
     def check(self) -> None:
         """Raise MissingPrerequisite when the encoder, or the codec, lacks a package or weights."""

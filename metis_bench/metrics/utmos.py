@@ -9,7 +9,7 @@ from metis_bench.corpora.base import ALL_TASKS, Field
 from metis_bench.hashing import JSON
 from metis_bench.metrics.alignment import is_silent
 from metis_bench.metrics.base import Clip, Column, Extractor, Metric, Sample, Score, Undefined, metrics
-from metis_bench.metrics.device import device
+from metis_bench.metrics.device import device, full_precision
 from metis_bench.metrics.sinc import SINC_VERSION, resample_sinc
 from metis_bench.metrics.weights import Weights, content
 
@@ -65,7 +65,7 @@ class UtmosNetwork(Extractor):
         if len(audio) < config.receptive_field:
             raise Undefined(f"too_short: {len(audio)} samples at 16 kHz, UTMOS needs {config.receptive_field}")
         model = utmos_model(WEIGHTS.require("metric 'utmos'"), config)
-        with torch.inference_mode():
+        with full_precision():
             value = float(model(torch.from_numpy(audio.copy())[None].to(device()))[0])
         if value != value:
             raise Undefined("not_finite: UTMOS returned NaN")

@@ -6,6 +6,7 @@ Looked for in this order: the folder `weights` of metis-bench.yaml (or $METIS_BE
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,8 +43,17 @@ class Weights:
         return not self.lacking(place) if self.files else place.is_file()
 
     def lacking(self, folder: Path) -> list[str]:
-        """The entries of `files` that a folder does not hold."""
-        return [entry for entry in self.files if not any((folder / name).is_file() for name in entry.split("|"))]
+        """The entries of `files` that a folder does not hold, and the parts that an index in their place names."""
+        out = []
+        for entry in self.files:
+            here = next((name for name in entry.split("|") if (folder / name).is_file()), None)
+            if here is None:
+                out.append(entry)
+            elif here.endswith(INDEX):
+                out += [
+                    part for part in shards_of(folder / here) or [f"what {here} names"] if not (folder / part).is_file()
+                ]
+        return out
 
     def place(self) -> Path:
         """Where a user puts it."""
@@ -77,6 +87,13 @@ class Weights:
         )
 
 
+INDEX = ".index.json"
+TOKENIZER = (
+    *("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "added_tokens.json"),
+    *("special_tokens_map.json", "normalizer.json", "preprocessor_config.json", "processor_config.json"),
+)
+
+
 def user_folder() -> Path | None:
     """The folder of weights that this machine's config names."""
     named = os.environ.get(WEIGHTS)
@@ -97,6 +114,21 @@ def _cached(repo: str) -> Path | None:
 
 
 def content(place: Path, files: tuple[str, ...] = ()) -> Mapping[str, JSON]:
-    """sha256 of a file by its name, or of what is there of a folder's files."""
-    paths = [place / name for entry in files for name in entry.split("|")] if files else [place]
-    return {path.name: kept_sha256(path) for path in paths if path.is_file()}
+    """sha256 of a file by its name, or of what a folder is loaded from: of alternatives the first that is there.
+
+    With what an index of shards names, and with every file of a tokenizer.
+    """
+    if not files:
+        return {place.name: kept_sha256(place)}
+    chosen = [next((n for n in entry.split("|") if (place / n).is_file()), None) for entry in files]
+    names = dict.fromkeys(name for name in (*chosen, *TOKENIZER) if name is not None)
+    shards = [shard for name in names if name.endswith(INDEX) for shard in shards_of(place / name)]
+    return {name: kept_sha256(place / name) for name in sorted({*names, *shards}) if (place / name).is_file()}
+
+
+def shards_of(index: Path) -> list[str]:
+    """The files that an index of a model in several parts names; none of an index that cannot be read."""
+    try:
+        return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []

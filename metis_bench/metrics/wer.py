@@ -105,6 +105,7 @@ class Wer(Metric):
                 100.0,
                 unit="%",
                 headline=first == "utterances",
+                family="wer",
                 help="mean of the utterances' error rates",
             ),
             Column(
@@ -151,6 +152,7 @@ class Wer(Metric):
             "recogniser": self.recogniser.signature(),
             "profile": self.profile.signature(),
             "against": self.params.against,
+            "language": self.context.language,
         }
 
     def score(self, sample: Sample) -> dict[str, Score]:

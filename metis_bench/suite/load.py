@@ -247,7 +247,7 @@ def _resolve(doc: Document, profile: str | None, limit: int | None) -> Suite:
         profile=profile,
         corpora=tuple(_corpus(key, raw, doc) for key, raw in model.corpora.items()),
         systems=listed,
-        metrics=tuple(_metric(e, i, protocol, model.task, doc) for i, e in enumerate(model.metrics)),
+        metrics=_once([_metric(e, i, protocol, model.task, doc) for i, e in enumerate(model.metrics)]),
         seeds=tuple(model.seeds),
         oracle_order=orders,
         stats=Stats(stats.resamples, stats.level, stats.seed),
@@ -317,6 +317,11 @@ def _unique(specs: list[SystemSpec], doc: Document) -> tuple[SystemSpec, ...]:
             raise doc.error(("systems", i), f"the system name '{spec.name}' stands twice")
         seen.add(spec.name)
     return tuple(specs)
+
+
+def _once(specs: Sequence[MetricSpec]) -> tuple[MetricSpec, ...]:
+    """Metrics that a protocol has made equal are one."""
+    return tuple(spec for i, spec in enumerate(specs) if spec not in specs[:i])
 
 
 def _metric(entry: Any, index: int, protocol: dict[str, Any], task: SuiteTask, doc: Document) -> MetricSpec:

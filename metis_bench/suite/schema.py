@@ -29,7 +29,7 @@ class _Model(BaseModel):
 class OrderModel(_Model):
     """One oracle assertion: `better` must have the better mean in `column`, in every set (or those named).
 
-    column: with `*` for one part of its name it stands for several (wer.*: whatever the recogniser)
+    column: one column (`pesq.wb`), or the main columns of a kind (`wer`, `sim.ref`: whatever the model)
     """
 
     column: StrictStr
@@ -115,12 +115,6 @@ class OracleOrder:
     better: str
     worse: str
     sets: tuple[str, ...] | None
-
-
-def matches(pattern: str, column: str) -> bool:
-    """Is it the column of an oracle order? `*` is one part between dots."""
-    parts, names = pattern.split("."), column.split(".")
-    return len(parts) == len(names) and all(p in ("*", n) for p, n in zip(parts, names, strict=True))
 
 
 @dataclass(frozen=True)

@@ -162,9 +162,9 @@ def acoustic_codec(work: Work, name: str) -> dict[str, Any] | None:
         return None
     facts = {"steps": [3600, trained.step], "seconds": round(first + trained.seconds)}
     facts["data"] = "3000 utterances of the training split"
-    for part, tensors in states(coded).items():
+    for part, tensors in states(coded).items():  # what codes were made with is what is shipped: half precision
         file = FILES[part]
-        write_weights(place(file, work.weights), tensors, MINI_ACOUSTIC, file.config, torch.float32, facts)
+        write_weights(place(file, work.weights), tensors, MINI_ACOUSTIC, file.config, torch.float16, facts)
     return facts
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from metis_bench.config import Config
 from metis_bench.engine.run import RunResult, run
+from metis_bench.errors import MissingPrerequisite
 from tests.engine.test_run import cells, stamps
 
 Go = Callable[..., RunResult]
@@ -60,3 +61,9 @@ def test_what_goes_wrong_costs_one_item(go: Go, mood: str, batches: Callable[[],
     values = {s: c["value"] for s, c in cells(result).items()}
     assert values["toy-gain"] is not None
     assert batches()
+
+
+def test_damaged_weights_end_the_run_in_one_line(go: Go) -> None:
+    """Not a failed row for every item; what was generated is kept."""
+    with pytest.raises(MissingPrerequisite, match="the weights are damaged"):
+        go(**network("damaged", at=0.03 / 2**0.5))

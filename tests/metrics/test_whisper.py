@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -156,3 +157,54 @@ def test_faster_whisper(weights: Path, waves: list[np.ndarray], make_clip: Make)
     assert recogniser.extract(clip) == recogniser.extract(clip)
     assert recogniser.extract(make_clip(np.zeros(800, np.float32), 16_000)) == {"text": ""}
     assert recogniser.signature()["decoding"]["beams"] == 5  # type: ignore[index, call-overload]
+
+
+def test_every_part_of_a_divided_model_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index of shards is no model: two fine-tunes may have the same one."""
+    folder = tmp_path / "whisper-tiny"
+    hf_whisper(folder)
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00001.safetensors")
+    index = {"metadata": {}, "weight_map": {"a": "model-00001-of-00001.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    monkeypatch.setenv(WEIGHTS, str(tmp_path))
+    recogniser = recognisers.get("whisper-tiny")((), "en")
+    before = recogniser.signature()
+    shard = folder / "model-00001-of-00001.safetensors"
+    shard.write_bytes(shard.read_bytes() + b" ")
+    assert recogniser.signature() != before
+    shard.unlink()
+    with pytest.raises(MissingPrerequisite, match=r"lacks model-00001-of-00001\.safetensors"):
+        recogniser.check()
+
+
+def test_a_tokenizer_is_part_of_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hf_whisper(tmp_path / "whisper-tiny")
+    monkeypatch.setenv(WEIGHTS, str(tmp_path))
+    recogniser = recognisers.get("whisper-tiny")((), "en")
+    before = recogniser.signature()
+    file = tmp_path / "whisper-tiny" / "tokenizer_config.json"
+    file.write_text(file.read_text() + "\n")
+    assert recogniser.signature() != before
+
+
+def test_two_samples_say_nothing_and_cost_nobody(weights: Path, waves: list[np.ndarray], make_clip: Make) -> None:
+    recogniser = recognisers.get("whisper-tiny")((), "en")
+    clips = [make_clip(waves[0], 16_000), make_clip(np.ones(2, np.float32), 44_100), make_clip(waves[1], 16_000)]
+    first, short, last = recogniser.extract_all(clips)
+    assert short == {"text": ""}
+    assert [first, last] == [recogniser.extract(clips[0]), recogniser.extract(clips[2])]
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>not found</html>"])
+def test_a_damaged_download_of_openai_s(content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("whisper")
+    (tmp_path / "tiny.pt").write_bytes(content)
+    monkeypatch.setenv(WEIGHTS, str(tmp_path))
+    clip = Clip("x", lambda _: Audio(np.ones(16_000, np.float32), 16_000))
+    with pytest.raises(MissingPrerequisite, match="cannot be loaded"):
+        recognisers.get("openai-whisper-tiny")((), "en").extract(clip)
+
+
+def test_several_languages_are_none(weights: Path) -> None:
+    with pytest.raises(MissingPrerequisite, match="items in several languages"):
+        recognisers.get("whisper-tiny")((), "mul").check()

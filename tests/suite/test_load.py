@@ -303,3 +303,16 @@ def test_a_protocol_says_which_recogniser_reads_which_language(tmp_path: Path) -
     (spec,) = load_suite(tmp_path / "own.yaml").metrics
     ids = [metrics.get("wer")(spec.params, MetricContext("tts", lang, ())).columns[0].id for lang in ("en", "zh")]
     assert ids == ["wer.faster-whisper-large-v3.f5", "wer.paraformer-zh.f5"]
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+def test_every_protocol_can_be_laid_over_a_shipped_suite(tmp_path: Path, name: str) -> None:
+    """What becomes equal is measured once."""
+    (tmp_path / "own.yaml").write_text(f"include: [suites/tts.yaml, suites/_protocols/{name}.yaml]\nname: own\n")
+    for profile in ("mini", "paper"):
+        suite = load_suite(tmp_path / "own.yaml", profile)
+        built = [metrics.get(s.type)(s.params, MetricContext("tts", "en", ("one",))) for s in suite.metrics]
+        ids = [column.id for metric in built for column in metric.columns]
+        assert len(set(ids)) == len(ids)
+        kinds = {name for metric in built for column in metric.columns for name in (column.id, column.family)}
+        assert {order.column for order in suite.oracle_order} <= kinds

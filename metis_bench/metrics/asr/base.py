@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from metis_bench.errors import MissingPrerequisite
-from metis_bench.metrics.base import Extractor
+from metis_bench.metrics.base import MIXED, Extractor
 from metis_bench.registry import Registry
 
 # What the SeedTTS-eval protocol uses (BytedanceSpeech/seed-tts-eval@752f429 run_wer.py:85-101)
@@ -29,10 +29,18 @@ class Recogniser(Extractor):
 
     def check(self) -> None:
         """Raise MissingPrerequisite when a package or weights are missing, or it does not know the language. Cheap."""
+        if self.language == MIXED:
+            raise MissingPrerequisite(
+                f"the corpus has items in several languages, and recogniser '{self.name}' is told one",
+                fix="name it once for each language in the suite (a folder: one manifest each)",
+            )
         if self.language not in self.languages:
+            known = (
+                ", ".join(sorted(self.languages)) if len(self.languages) < 12 else f"{len(self.languages)} languages"
+            )
             protocol = PROTOCOL_RECOGNISER.get(self.language, "whisper-large-v3")
             raise MissingPrerequisite(
-                f"recogniser '{self.name}' knows only {', '.join(sorted(self.languages))}, not '{self.language}'",
+                f"recogniser '{self.name}' knows only {known}, not '{self.language}'",
                 fix=f"choose a recogniser for it (the protocol's is {protocol}), or leave wer out of this corpus",
             )
         super().check()

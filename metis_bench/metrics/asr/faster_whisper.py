@@ -87,6 +87,7 @@ class FasterWhisper(Recogniser):
 
 for _size, _gigabytes in SIZES.items():
     _name = f"faster-whisper-{_size}"
-    _weights = Weights(_name, "MIT", _gigabytes, FILES, f"Systran/{_name}", usual=_size == USUAL)
+    _owner = "mobiuslabsgmbh" if _size == "large-v3-turbo" else "Systran"  # as in faster_whisper.utils
+    _weights = Weights(_name, "MIT", _gigabytes, FILES, f"{_owner}/{_name}", usual=_size == USUAL)
     _made = type(_name, (FasterWhisper,), {"name": _name, "weights": (_weights,), "__module__": __name__})
     recognisers.register(_name)(cast("type[Recogniser]", _made))

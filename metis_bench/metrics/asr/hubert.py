@@ -17,7 +17,8 @@ from metis_bench.audio import AUDIO_VERSION
 from metis_bench.hashing import JSON
 from metis_bench.metrics.asr.base import Recogniser, recognisers
 from metis_bench.metrics.base import Clip
-from metis_bench.metrics.pretrained import open_pretrained
+from metis_bench.metrics.device import full_precision
+from metis_bench.metrics.pretrained import open_pretrained, open_processor
 from metis_bench.metrics.weights import Weights, content
 
 RATE = 16_000  # Hz
@@ -36,7 +37,7 @@ def _loaded(place: str) -> tuple[Any, Any]:
     """Processor and model."""
     from transformers import HubertForCTC, Wav2Vec2Processor
 
-    processor = Wav2Vec2Processor.from_pretrained(place, local_files_only=True)
+    processor = open_processor(Wav2Vec2Processor, Path(place))
     return processor, open_pretrained(HubertForCTC, Path(place))
 
 
@@ -67,13 +68,11 @@ class Hubert(Recogniser):
 
     def extract(self, clip: Clip) -> JSON:
         """{"text": transcript in capitals}; nothing of digital silence and of less than 25 ms. Raises AudioError."""
-        import torch
-
         samples = clip.audio(RATE).samples
         if len(samples) < SHORTEST or not np.any(samples):
             return {"text": ""}
         processor, model = _loaded(str(self._place))
         given = processor(samples, sampling_rate=RATE, return_tensors="pt").to(model.device)
-        with torch.inference_mode():
+        with full_precision():
             ids = model(**given).logits.argmax(-1)  # (1, T)
         return {"text": processor.batch_decode(ids)[0]}

@@ -7,6 +7,7 @@ takes 5 beams, as VERSA does (wavlab-speech/versa@c398480). Sampling is seeded b
 from __future__ import annotations
 
 import functools
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -33,8 +34,8 @@ def _model(file: str) -> Any:
 
     try:
         return whisper.load_model(file, device=device())
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    except (OSError, RuntimeError, LookupError, TypeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        reason = type(error).__name__
         raise MissingPrerequisite(f"{file} cannot be loaded: {reason}", fix="get it again") from None
 
 

@@ -39,7 +39,7 @@ def _model(place: str) -> Any:
     try:
         given = torch.load(file, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise MissingPrerequisite(f"{file} cannot be loaded: {error}", fix="get it again") from None
+        raise MissingPrerequisite(f"{file} cannot be loaded: {type(error).__name__}", fix="get it again") from None
     quiet = {"disable_update": True, "disable_pbar": True, "disable_log": True}
     model = AutoModel(model=place, device=device(), ncpu=torch.get_num_threads(), **quiet)
     for key in ("state_dict", "model_state_dict", "model"):

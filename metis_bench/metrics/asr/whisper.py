@@ -20,7 +20,8 @@ from metis_bench.errors import ItemError
 from metis_bench.hashing import JSON
 from metis_bench.metrics.asr.base import Recogniser, recognisers
 from metis_bench.metrics.base import Clip
-from metis_bench.metrics.pretrained import open_pretrained
+from metis_bench.metrics.device import full_precision
+from metis_bench.metrics.pretrained import open_pretrained, open_processor
 from metis_bench.metrics.weights import Weights, content
 
 RATE = 16_000  # Hz
@@ -39,6 +40,7 @@ FILES = (
     "generation_config.json",
     "preprocessor_config.json",
     "tokenizer.json|vocab.json",
+    "tokenizer.json|merges.txt",
     "model.safetensors|model.safetensors.index.json|pytorch_model.bin",
 )
 
@@ -48,9 +50,10 @@ def fft_resampled(audio: Audio, rate: int) -> NDArray[np.float64]:
     from scipy.signal import resample
 
     samples = audio.samples.astype(np.float64)
-    if audio.rate == rate or not len(samples):
-        return samples
-    return cast("NDArray[np.float64]", resample(samples, int(len(samples) * rate / audio.rate)))
+    length = int(len(samples) * rate / audio.rate)
+    if audio.rate == rate or not length:
+        return samples[:length]
+    return cast("NDArray[np.float64]", resample(samples, length))
 
 
 @functools.lru_cache(maxsize=1)
@@ -58,7 +61,7 @@ def _loaded(place: str) -> tuple[Any, Any]:
     """Processor and model."""
     from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
-    processor = WhisperProcessor.from_pretrained(place, local_files_only=True)
+    processor = open_processor(WhisperProcessor, Path(place))
     return processor, open_pretrained(WhisperForConditionalGeneration, Path(place))
 
 
@@ -79,7 +82,7 @@ class Whisper(Recogniser):
         return {
             "name": self.name,
             "version": "1",
-            "files": content(self._place, (*FILES, "normalizer.json", "merges.txt")),
+            "files": content(self._place, FILES),
             "transformers": metadata.version("transformers"),
             "decoding": {"beams": 1, "language": self.language, "task": "transcribe", "dtype": "float32"},
             "heard": f"first {WINDOW_S:g} s",
@@ -114,13 +117,11 @@ class Whisper(Recogniser):
         return out
 
     def _transcribe(self, rows: Sequence[NDArray[np.float64]]) -> list[str]:
-        import torch
-
         if not rows:
             return []
         processor, model = _loaded(str(self._place))
         features = processor(list(rows), sampling_rate=RATE, return_tensors="pt").input_features  # (B, M, 3000)
-        with torch.inference_mode():
+        with full_precision():
             ids = model.generate(features.to(model.device), language=self.language, task="transcribe", num_beams=1)
         return cast("list[str]", processor.batch_decode(ids, skip_special_tokens=True))
 

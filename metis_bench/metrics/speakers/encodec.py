@@ -17,6 +17,7 @@ import numpy as np
 from metis_bench.audio import AUDIO_VERSION, Audio, encode_wav
 from metis_bench.hashing import JSON, sha256_bytes
 from metis_bench.metrics.base import Clip, Extractor
+from metis_bench.metrics.device import full_precision
 from metis_bench.metrics.pretrained import open_pretrained
 from metis_bench.metrics.speakers.base import MIN_SECONDS, SpeakerEncoder, require_long, rms_of
 from metis_bench.metrics.weights import Weights, content
@@ -77,7 +78,7 @@ def reconstruct(audio: Audio) -> Audio:
 
     codec = _codec(WEIGHTS.require(Reconstructed.name))
     wave = torch.from_numpy(audio.samples)[None, None].to(codec.device)
-    with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+    with full_precision():
         decoded = codec(wave, bandwidth=KBPS).audio_values[0, 0, : wave.shape[-1]]
     return Audio(np.ascontiguousarray(decoded.cpu().numpy()), RATE)
 

@@ -15,6 +15,7 @@ from typing import Any
 from metis_bench.audio import AUDIO_VERSION
 from metis_bench.hashing import JSON
 from metis_bench.metrics.base import Clip
+from metis_bench.metrics.device import full_precision
 from metis_bench.metrics.pretrained import open_pretrained
 from metis_bench.metrics.speakers.base import SpeakerEncoder, as_feature, encoders, require_long, rms_of
 from metis_bench.metrics.weights import Weights, content
@@ -53,14 +54,13 @@ class WavLMBasePlusSV(SpeakerEncoder):
 
     def extract(self, clip: Clip) -> JSON:
         """512 floats, of no particular norm. Raises Undefined for silence or less than 0.4 s, AudioError."""
-        import torch
 
         audio = clip.audio(RATE)
         require_long(audio, MIN_SECONDS)
         rms_of(audio.samples)
         prepare, model = _model(WEIGHTS.require(self.name))
         inputs = prepare(audio.samples, sampling_rate=RATE, return_tensors="pt").to(model.device)
-        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        with full_precision():
             return as_feature(model(**inputs).embeddings[0].cpu().numpy())
 
 

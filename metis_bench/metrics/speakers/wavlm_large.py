@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from metis_bench.audio import AUDIO_VERSION, Audio
 from metis_bench.hashing import JSON
 from metis_bench.metrics.base import Clip
-from metis_bench.metrics.device import device
+from metis_bench.metrics.device import device, full_precision
 from metis_bench.metrics.sinc import SINC_VERSION, resample_sinc
 from metis_bench.metrics.speakers.base import MIN_SECONDS, SpeakerEncoder, as_feature, encoders, require_long, rms_of
 from metis_bench.metrics.weights import Weights, content
@@ -69,7 +69,7 @@ class WavLMLarge(SpeakerEncoder):
         rms_of(audio.samples)
         model = _model(WEIGHTS.require(self.name), self.sizes)
         wave = torch.from_numpy(audio.samples)[None].to(model.feature_weight.device)
-        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+        with full_precision():
             return as_feature(model(wave)[0].cpu().numpy())
 
 
