@@ -40,7 +40,7 @@ TINY_VISUAL = VisualConfig(dim=24, num_heads=4, inner_dim=48, num_layers=2, widt
 
 # The mini family: what a laptop trains and runs (`reference_models.mini`).
 MINI_STAGE1 = TransformerConfig(hidden_size=160, num_layers=5, num_heads=4, mlp_ratio=2)
-MINI_FIRST = TransformerConfig(hidden_size=160, num_layers=4, num_heads=4, mlp_ratio=2)
+MINI_FIRST = TransformerConfig(hidden_size=160, num_layers=3, num_heads=4, mlp_ratio=2)
 MINI_FINE = TransformerConfig(hidden_size=128, num_layers=3, num_heads=4, mlp_ratio=2)
 MINI_FEATURES = FeaturesConfig(
     hidden_size=96, num_layers=3, layer=3, num_heads=4, inner_dim=192, left_context=16, right_context=8, conv_kernel=15

@@ -208,10 +208,9 @@ def cell(
     terms = _ratio_terms(column, ok) if column.aggregate == "ratio" else _mean_terms(ok)
     full = _penalised_terms(column, values, sizes)
     reasons = Counter(f"{v.status}: {v.reason}" for v in values if v.status != "ok")
-    value = _point(column, terms, ok)
     return {
-        "status": "empty" if value is None else "complete" if len(ok) == len(values) else "incomplete",
-        "value": value,
+        "status": "empty" if not ok else "complete" if len(ok) == len(values) else "incomplete",
+        "value": _point(column, terms, ok),
         "ci": None if column.aggregate == "max" else _interval(column, terms, clusters, weights, level),
         "penalised": None if full is None else _point(column, full, ()),
         "n": len(ok),

@@ -103,7 +103,7 @@ def _guarded(extractor: Extractor, clips: Sequence[Clip]) -> Sequence[JSON | Ite
 
 
 def _key(extractor: Extractor, clip: Clip) -> str:
-    return sha256_json({"extractor": extractor.signature(), "decoding": AUDIO_VERSION, "audio": clip.sha256})
+    return sha256_json({"extractor": extractor.identity, "decoding": AUDIO_VERSION, "audio": clip.sha256})
 
 
 def keep(store: Store, extractor: Extractor, clip: Clip, found: JSON | Undefined) -> dict[str, JSON]:

@@ -232,7 +232,7 @@ def _features(jobs: Sequence[ScoreJob], bound: Sequence[BoundMetric], store: Sto
     for index, roles in clips.items():
         for one in batches(index, bound[index].metric, roles, store):
             extractor, _ = bound[index].metric.extracts[one.extractor]
-            out.setdefault((sha256_json(extractor.signature()), one.clips), one)  # shared by several metrics
+            out.setdefault((extractor.identity, one.clips), one)  # shared by several metrics
     return list(out.values())
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import ClassVar, Literal, TypeAlias
 
 from metis_bench.audio import Audio
 from metis_bench.corpora.base import Field, Params, Task
 from metis_bench.errors import ItemError
-from metis_bench.hashing import JSON
+from metis_bench.hashing import JSON, sha256_json
 from metis_bench.metrics.weights import Weights
 from metis_bench.registry import Registry
 
@@ -86,6 +88,15 @@ class Extractor(ABC):
     def check(self) -> None:
         """Raise MissingPrerequisite when a package or weights are missing. Cheap."""
         require_all(f"{self.kind} '{self.name}'", self.packages, self.extra, self.weights)
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """sha256 of the signature, which looks at files: once an object, not once a clip."""
+        return sha256_json(self.signature())
+
+    def located(self) -> Path:
+        """Where its (first) weights lie. Raises MissingPrerequisite."""
+        return self.weights[0].require(f"{self.kind} '{self.name}'")
 
     @abstractmethod
     def signature(self) -> Mapping[str, JSON]:

@@ -26,10 +26,6 @@ class Hubert(Profile):
         self.check(language)
         return " ".join(_OTHER.sub(" ", text.translate(_QUOTES).lower()).split())
 
-    def hypothesis(self, text: str, language: str) -> str:
-        """As `reference`."""
-        return self.reference(text, language)
-
 
 @profiles.register("librispeech_pc")
 class LibriSpeechPC(Hubert):
@@ -60,7 +56,3 @@ class SeedVC(Profile):
         """Lower case."""
         self.check(language)
         return text.lower()
-
-    def hypothesis(self, text: str, language: str) -> str:
-        """As `reference`."""
-        return self.reference(text, language)

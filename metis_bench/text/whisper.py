@@ -38,10 +38,6 @@ class _Whisper(Profile):
         super().check(language)
         return " ".join(_normaliser(self.normaliser)(text).split())
 
-    def hypothesis(self, text: str, language: str) -> str:
-        """As `reference`."""
-        return self.reference(text, language)
-
     def signature(self) -> Mapping[str, JSON]:
         """And the package's version: its rules are in there."""
         return {**super().signature(), "openai-whisper": metadata.version("openai-whisper")}

@@ -25,7 +25,3 @@ class ZhChar(Profile):
         """Tokens separated by spaces."""
         self.check(language)
         return " ".join(_TOKEN.findall(unicodedata.normalize("NFKC", text).lower()))
-
-    def hypothesis(self, text: str, language: str) -> str:
-        """As `reference`."""
-        return self.reference(text, language)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -53,17 +52,13 @@ class FasterWhisper(Recogniser):
     packages = ("faster-whisper",)
     network = True
 
-    @property
-    def _place(self) -> Path:
-        return self.weights[0].require(f"recogniser '{self.name}'")
-
     def signature(self) -> Mapping[str, JSON]:
         """Content of the files, versions, and the decoding."""
         what = f"recogniser '{self.name}'"
         return {
             "name": self.name,
             "version": "1",
-            "files": content(self._place, (*FILES, "preprocessor_config.json")),
+            "files": content(self.located(), (*FILES, "preprocessor_config.json")),
             "packages": {p: require_package(p, what, self.extra) for p in ("faster-whisper", "ctranslate2")},
             "decoding": {"beams": BEAMS, "language": self.language, "precision": _precision(), "seed": SEED},
             "audio": AUDIO_VERSION,
@@ -81,7 +76,7 @@ class FasterWhisper(Recogniser):
         return {"text": "".join(f" {segment.text}" for segment in segments)}
 
     def _transcribe(self, samples: NDArray[np.float32]) -> list[Any]:
-        segments, _ = _model(str(self._place)).transcribe(samples, beam_size=BEAMS, language=self.language)
+        segments, _ = _model(str(self.located())).transcribe(samples, beam_size=BEAMS, language=self.language)
         return list(segments)
 
 

@@ -51,16 +51,12 @@ class Hubert(Recogniser):
     network = True
     weights = (Weights(name, "Apache-2.0", 1.3, FILES, f"facebook/{name}"),)
 
-    @property
-    def _place(self) -> Path:
-        return self.weights[0].require(f"recogniser '{self.name}'")
-
     def signature(self) -> Mapping[str, JSON]:
         """Content of all files and the version of transformers."""
         return {
             "name": self.name,
             "version": "1",
-            "files": content(self._place, FILES),
+            "files": content(self.located(), FILES),
             "transformers": metadata.version("transformers"),
             "decoding": "greedy CTC, float32",
             "audio": AUDIO_VERSION,
@@ -71,7 +67,7 @@ class Hubert(Recogniser):
         samples = clip.audio(RATE).samples
         if len(samples) < SHORTEST or not np.any(samples):
             return {"text": ""}
-        processor, model = _loaded(str(self._place))
+        processor, model = _loaded(str(self.located()))
         given = processor(samples, sampling_rate=RATE, return_tensors="pt").to(model.device)
         with full_precision():
             ids = model(**given).logits.argmax(-1)  # (1, T)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import pickle
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -48,16 +47,12 @@ class OpenAIWhisper(Recogniser):
     told: ClassVar[bool] = True
     beams: ClassVar[int | None] = None
 
-    @property
-    def _file(self) -> Path:
-        return self.weights[0].require(f"recogniser '{self.name}'")
-
     def signature(self) -> Mapping[str, JSON]:
         """Content of the file, version of the package, and the decoding."""
         return {
             "name": self.name,
             "version": "1",
-            "files": content(self._file),
+            "files": content(self.located()),
             "package": require_package("openai-whisper", f"recogniser '{self.name}'", self.extra),
             "decoding": {"beams": self.beams, "language": self.language if self.told else None, "seed": SEED},
             "half": device() == "cuda",
@@ -71,7 +66,7 @@ class OpenAIWhisper(Recogniser):
         samples = clip.audio(RATE).samples
         if not np.any(samples):
             return {"text": ""}
-        model = _model(str(self._file))
+        model = _model(str(self.located()))
         options = {"language": self.language if self.told else None, "beam_size": self.beams}
         with torch.random.fork_rng():
             torch.manual_seed(SEED)

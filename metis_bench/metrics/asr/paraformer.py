@@ -71,16 +71,12 @@ class Paraformer(Recogniser):
         ),
     )
 
-    @property
-    def _place(self) -> Path:
-        return self.weights[0].require(f"recogniser '{self.name}'")
-
     def signature(self) -> Mapping[str, JSON]:
         """Content of the files and versions of the packages."""
         return {
             "name": self.name,
             "version": "1",
-            "files": content(self._place, FILES),
+            "files": content(self.located(), FILES),
             "packages": {p: require_package(p, f"recogniser '{self.name}'", self.extra) for p in self.packages},
             "characters": "zh-cn",
             "audio": AUDIO_VERSION,
@@ -93,5 +89,5 @@ class Paraformer(Recogniser):
             return {"text": ""}
         import zhconv
 
-        found = _model(str(self._place)).generate(input=samples, batch_size_s=BATCH_S, disable_pbar=True)
+        found = _model(str(self.located())).generate(input=samples, batch_size_s=BATCH_S, disable_pbar=True)
         return {"text": zhconv.convert("".join(one["text"] for one in found), "zh-cn")}  # none where it hears nothing

@@ -73,16 +73,12 @@ class Whisper(Recogniser):
     network = True
     batch = 8
 
-    @property
-    def _place(self) -> Path:
-        return self.weights[0].require(f"recogniser '{self.name}'")
-
     def signature(self) -> Mapping[str, JSON]:
         """Content of all files, version of transformers, and the decoding."""
         return {
             "name": self.name,
             "version": "1",
-            "files": content(self._place, FILES),
+            "files": content(self.located(), FILES),
             "transformers": metadata.version("transformers"),
             "decoding": {"beams": 1, "language": self.language, "task": "transcribe", "dtype": "float32"},
             "heard": f"first {WINDOW_S:g} s",
@@ -119,7 +115,7 @@ class Whisper(Recogniser):
     def _transcribe(self, rows: Sequence[NDArray[np.float64]]) -> list[str]:
         if not rows:
             return []
-        processor, model = _loaded(str(self._place))
+        processor, model = _loaded(str(self.located()))
         features = processor(list(rows), sampling_rate=RATE, return_tensors="pt").input_features  # (B, M, 3000)
         with full_precision():
             ids = model.generate(features.to(model.device), language=self.language, task="transcribe", num_beams=1)
