@@ -32,8 +32,9 @@ def git_state(folder: Path) -> dict[str, JSON] | None:
 
 def packages() -> dict[str, str]:
     """Installed distributions and versions."""
-    found = {d.metadata["Name"]: d.version for d in metadata.distributions() if d.metadata["Name"]}
-    return dict(sorted(found.items(), key=lambda pair: pair[0].lower()))
+    found = [d.metadata for d in metadata.distributions()]  # read once: each access parses the file
+    named = {facts["Name"]: facts["Version"] for facts in found if facts["Name"]}
+    return dict(sorted(named.items(), key=lambda pair: pair[0].lower()))
 
 
 def _cpu_model() -> str:

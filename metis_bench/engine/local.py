@@ -104,11 +104,15 @@ class LocalExecutor:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        leaving = [w for w in self._workers if exc[0] is None and w.task is None]
+        for worker in leaving:
+            with suppress(OSError):
+                worker.pipe.send(None)
+        for worker in leaving:
+            with suppress(OSError, EOFError):  # it closes the pipe when it has closed its handler
+                if worker.pipe.poll(FAREWELL_S):
+                    worker.pipe.recv()
         for worker in self._workers:
-            if exc[0] is None and worker.task is None:
-                with suppress(OSError, subprocess.TimeoutExpired):  # on a busy machine; it is ended in any case
-                    worker.pipe.send(None)
-                    worker.process.wait(timeout=FAREWELL_S)
             worker.kill()
         self._workers.clear()
 

@@ -212,7 +212,8 @@ def measure(
         else:
             waiting[key] = [(row_index, metric_index)]
             jobs.setdefault(row_index, []).append((metric_index, key))
-    tasks = [Task(_job(plan, i, generations[i], steps, store), len(steps)) for i, steps in jobs.items()]
+    longest_first = sorted(jobs.items(), key=lambda job: -generations[job[0]]["audio"]["seconds"])  # evens out the end
+    tasks = [Task(_job(plan, i, generations[i], steps, store), len(steps)) for i, steps in longest_first]
     extract(_features([task.payload for task in tasks], bound, store), _init(bound, store, config), config, progress)
     for key, scores in _execute(tasks, bound, store, config, progress):
         for who in waiting[key]:

@@ -6,6 +6,7 @@ of the user's script, and an environment of its own (CUDA_VISIBLE_DEVICES, threa
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import importlib
@@ -54,5 +55,7 @@ def main(fd: int) -> None:
                 pipe.send(("step", result))
             pipe.send(("done", None))
         handler.close()
+        atexit._run_exitfuncs()  # what follows, unloading networks, takes a second that nobody needs
+        pipe.close()  # the parent ends this process now
     except (EOFError, BrokenPipeError):  # the parent is gone
         sys.exit(1)

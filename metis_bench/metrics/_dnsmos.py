@@ -5,12 +5,14 @@ is seen through 9.01 s windows, 1 s apart, each scored alone; the score is the m
 model's time goes into the four convolutions before its first pooling, and neighbouring windows share 8 of their 9
 seconds. Those layers are local in time (each frame sees 4 frames on either side), so we run them once over the whole
 clip, and again only for the frames at both edges of every window, where the model sees zero padding instead of
-neighbours. The rest of the network runs a window at a time, as it does there: batches measured no faster on CPU.
+neighbours. A clip shorter than a window is doubled until it fills one: frames that repeat are looked at once. The rest
+of the network runs a window at a time, as it does there: batches measured no faster on CPU.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -34,11 +36,12 @@ F64 = NDArray[np.float64]
 RATE = 16_000
 WINDOW_S = 9.01
 WINDOW = int(WINDOW_S * RATE)  # samples
-FRAME, HOP = 320, 160  # of both models
+FRAME, HOP = 320, 160  # of the P.835 model
+P808_FRAME = 321  # of the P.808 model, with the same hop
 FRAMES = 900  # a window
 FRAMES_PER_S = RATE // HOP  # windows are 1 s apart
 REACH = 4  # frames that one frame sees on either side: four 3x3 convolutions
-MELS = 120
+BINS, MELS = 161, 120
 FILES = {"p835": "sig_bak_ovr.onnx", "p808": "model_v8.onnx"}
 POLYNOMIALS = {  # dnsmos_local.py:33-47, non-personalised
     "sig": (-0.08397278, 1.22083953, 0.0052439),
@@ -46,13 +49,14 @@ POLYNOMIALS = {  # dnsmos_local.py:33-47, non-personalised
     "ovrl": (-0.06766283, 1.11546468, 0.04602535),
 }
 _FRAMES_TENSOR = "mos_estimator_logpow/concat:0"  # (N, frames, FRAME) samples
-_POOLED_TENSOR = "mos_estimator_logpow/conv2d_3/Relu:0_pooling0"  # (N, 32, frames / 2, 80)
+_SEEN_TENSOR = "mos_estimator_logpow/conv2d_3/Relu:0"  # (N, 32, frames, BINS)
+_POOLED_TENSOR = f"{_SEEN_TENSOR}_pooling0"  # (N, 32, frames / 2, BINS / 2)
 _FIX = 'pip install "speechmos==0.0.1.1"'
 
 
 @dataclass(frozen=True)
 class Models:
-    """The P.835 model cut at its first pooling, and the P.808 model."""
+    """The P.835 model without its first pooling, cut there, and the P.808 model."""
 
     front: InferenceSession
     back: InferenceSession
@@ -96,8 +100,8 @@ def models(threads: int) -> Models:
     paths = model_paths()
     p835 = paths["p835"].read_bytes()
     try:
-        front = cut(p835, (_FRAMES_TENSOR, ("N", "T", FRAME)), (_POOLED_TENSOR, ("N", 32, "T2", 80)))
-        back = cut(p835, (_POOLED_TENSOR, ("N", 32, FRAMES // 2, 80)), ("Identity:0", ("N", 3)))
+        front = cut(p835, (_FRAMES_TENSOR, ("N", "T", FRAME)), (_SEEN_TENSOR, ("N", 32, "T", BINS)))
+        back = cut(p835, (_POOLED_TENSOR, ("N", 32, FRAMES // 2, BINS // 2)), ("Identity:0", ("N", 3)))
     except ValueError as error:
         raise MissingPrerequisite(f"not the DNSMOS model we know: {error}", where=paths["p835"], fix=_FIX) from None
     return Models(session(front), session(back), session(paths["p808"].read_bytes()))
@@ -124,23 +128,64 @@ def _run(session: InferenceSession, value: F32) -> F32:
     return np.asarray(session.run(None, {session.get_inputs()[0].name: np.ascontiguousarray(value)})[0])
 
 
-def _pooled_windows(front: InferenceSession, audio: F32, starts: list[int]) -> Iterator[F32]:
-    """The P.835 features before the first pooling, (1, 32, FRAMES / 2, 80) a window; memory does not grow with T."""
-    frames = np.lib.stride_tricks.sliding_window_view(audio, FRAME)[::HOP]  # (frames, FRAME), a view
-    total = FRAMES_PER_S * starts[-1] + FRAMES
-    body = np.empty((32, 0, 80), dtype=np.float32)  # features of frames [origin, end), as seen inside the clip
+def period_of(length: int, needed: int) -> int | None:
+    """Frames after which a clip of `length` samples, doubled, repeats; None where that is beyond the `needed` frames.
+
+    Copies of a clip lie on the grid of frames as often as its length in samples and HOP have it.
+    """
+    period = length // math.gcd(length, HOP)
+    return period if period < needed else None
+
+
+def _seen(front: InferenceSession, frames: F32, first: int, last: int) -> F32:
+    """(32, last - first, BINS / 2) features of frames [first, last) among their neighbours, pooled in frequency.
+
+    Frames beyond the clip are the zeros that the model pads with.
+    """
+    parts = []
+    for start in range(first, last, FRAMES):
+        stop = min(start + FRAMES, last)
+        lead = max(start - REACH, 0)
+        part = _run(front, frames[None, lead : stop + REACH])[0, :, start - lead :][:, : stop - start]
+        parts.append(np.maximum(part[..., : BINS - 1 : 2], part[..., 1:BINS:2]))
+    return np.concatenate(parts, axis=1)
+
+
+def _windows(front: InferenceSession, clip: F32, starts: list[int]) -> Iterator[F32]:
+    """(32, FRAMES, BINS / 2) a window, right but for its edges; memory does not grow with the clip."""
+    needed = FRAMES_PER_S * starts[-1] + FRAMES
+    if (period := period_of(len(clip), needed)) is not None:
+        origin = -(-REACH // period) * period  # a later repetition, so that all have neighbours
+        copies = np.tile(clip, -(-((origin + period) * HOP + WINDOW) // len(clip)))
+        body = _seen(front, framed(copies), origin, origin + period)
+        yield from (body[:, (FRAMES_PER_S * start + np.arange(FRAMES)) % period] for start in starts)
+        return
+    frames = framed(tile(clip))
+    body = np.empty((32, 0, BINS // 2), dtype=np.float32)  # features of frames [origin, end)
     origin = end = 0
     for start in starts:
         first, last = FRAMES_PER_S * start, FRAMES_PER_S * start + FRAMES
-        body, origin, end = body[:, (first - origin) // 2 :], first, max(end, first)  # windows in between are skipped
-        while end < last:
-            stop = min(end + FRAMES, total)
-            lead = max(end - REACH, 0)
-            block = _run(front, frames[None, lead : min(stop + REACH, total)])[0]
-            block = block[:, (end - lead) // 2 :][:, : (stop - end) // 2]
-            body, end = np.concatenate([body, block], axis=1), stop
-        window = body[:, : FRAMES // 2].copy()
+        body, origin, end = body[:, first - origin :], first, max(end, first)  # windows in between are skipped
+        if end < last:
+            stop = min(end + FRAMES, needed)
+            body, end = np.concatenate([body, _seen(front, frames[:needed], end, stop)], axis=1), stop
+        yield body[:, :FRAMES]
+
+
+def framed(audio: F32) -> F32:
+    """(frames, FRAME) of (T,) samples, a view."""
+    return np.lib.stride_tricks.sliding_window_view(audio, FRAME)[::HOP]
+
+
+def _pooled_windows(front: InferenceSession, clip: F32, starts: list[int]) -> Iterator[F32]:
+    """The P.835 features after the first pooling, (1, 32, FRAMES / 2, BINS / 2) a window."""
+    frames = framed(tile(clip))
+    for start, body in zip(starts, _windows(front, clip, starts), strict=True):
+        first, last = FRAMES_PER_S * start, FRAMES_PER_S * start + FRAMES
+        window = np.maximum(body[:, ::2], body[:, 1::2])
         edges = _run(front, np.stack([frames[first : first + 2 * REACH], frames[last - 2 * REACH : last]]))
+        edges = np.maximum(edges[..., : BINS - 1 : 2], edges[..., 1:BINS:2])
+        edges = np.maximum(edges[:, :, ::2], edges[:, :, 1::2])
         window[:, : REACH // 2] = edges[0, :, : REACH // 2]
         window[:, -REACH // 2 :] = edges[1, :, -REACH // 2 :]
         yield window[None]
@@ -148,25 +193,37 @@ def _pooled_windows(front: InferenceSession, audio: F32, starts: list[int]) -> I
 
 @lru_cache(maxsize=1)
 def _mel_filters() -> F32:
-    return np.asarray(slaney_mel(RATE, FRAME + 1, MELS), dtype=np.float32)
+    return np.asarray(slaney_mel(RATE, P808_FRAME, MELS), dtype=np.float32)
 
 
-def log_mel(audio: F32) -> F32:
-    """(FRAMES, MELS) input of the P.808 model: dB below the loudest bin, floored at -80, then (x + 40) / 40."""
-    power = power_spectrogram(audio, FRAME + 1, HOP).astype(np.float32)
-    mel = np.maximum(1e-10, _mel_filters() @ power)
-    decibel = 10.0 * np.log10(mel) - 10.0 * np.log10(mel.max())
-    return np.asarray((np.maximum(decibel, decibel.max() - 80.0).T + 40.0) / 40.0, dtype=np.float32)
+def log_mels(audio: F32, starts: list[int]) -> Iterator[F32]:
+    """(FRAMES, MELS) inputs of the P.808 model, one a window: dB below its loudest bin, floored at -80, (x + 40) / 40.
+
+    Power is computed once for the clip; only a window's first and last frame reach into the zeros around it.
+    """
+    mels = _mel(power_spectrogram(audio, P808_FRAME, HOP))  # (MELS, frames)
+    for start in starts:
+        segment = audio[start * RATE :][: WINDOW - HOP]
+        mel = mels[:, FRAMES_PER_S * start :][:, :FRAMES].copy()
+        half = P808_FRAME // 2
+        edges = np.concatenate([np.pad(segment[: half + 1], (half, 0)), np.pad(segment[1 - P808_FRAME :], (0, 1))])
+        mel[:, [0, -1]] = _mel(power_spectrogram(edges, P808_FRAME, P808_FRAME, center=False))
+        mel = np.maximum(1e-10, mel)
+        decibel = 10.0 * np.log10(mel) - 10.0 * np.log10(mel.max())
+        yield np.asarray((np.maximum(decibel, decibel.max() - 80.0).T + 40.0) / 40.0, dtype=np.float32)
+
+
+def _mel(power: F64) -> F32:
+    return np.asarray(_mel_filters() @ power.astype(np.float32), dtype=np.float32)
 
 
 def dnsmos(audio: F32, threads: int = 0) -> dict[str, F64]:
     """Scores of each window of (T,) samples at 16 kHz in [-1, 1]: 'sig', 'bak', 'ovrl', 'p808', each (windows,)."""
     session = models(threads)
-    audio = tile(audio)
+    clip, audio = audio, tile(audio)
     starts = window_starts(len(audio))
-    raw = np.concatenate([_run(session.back, w) for w in _pooled_windows(session.front, audio, starts)])
+    raw = np.concatenate([_run(session.back, w) for w in _pooled_windows(session.front, clip, starts)])
     raw = raw.astype(np.float64)  # (windows, 3): sig, bak, ovrl
-    segments = (audio[s * RATE :][: WINDOW - HOP] for s in starts)
-    p808 = np.concatenate([_run(session.p808, log_mel(segment)[None]) for segment in segments])
+    p808 = np.concatenate([_run(session.p808, mel[None]) for mel in log_mels(audio, starts)])
     scores = {name: np.polyval(POLYNOMIALS[name], raw[:, i]) for i, name in enumerate(POLYNOMIALS)}
     return {**scores, "p808": p808[:, 0].astype(np.float64)}

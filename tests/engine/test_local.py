@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,6 +36,8 @@ class Handler:
                 time.sleep(60)
             if word == "stop short":
                 return
+            if word == "at exit":
+                atexit.register(Path(self.init).touch)
             if word == "env":
                 yield os.environ.get("CUDA_VISIBLE_DEVICES")
                 continue
@@ -41,7 +45,8 @@ class Handler:
             yield (self.init, word)
 
     def close(self) -> None:
-        pass
+        if isinstance(self.init, Path):
+            self.init.with_name("closed").touch()
 
 
 def run(tasks: list[Task], **options: Any) -> dict[tuple[int, int], Any]:
@@ -65,6 +70,13 @@ def test_a_dying_worker_costs_one_step(capfd: pytest.CaptureFixture[str]) -> Non
     assert results[0, 2] == ("hello", "b")
     assert results[1, 0] == ("hello", "c")
     assert capfd.readouterr().out == "", "a worker's prints must not reach stdout"
+
+
+def test_a_worker_that_is_done_closes_its_handler_and_runs_exit_hooks(tmp_path: Path) -> None:
+    with LocalExecutor(HANDLER, tmp_path / "hook", 1, timeout_s=10) as pool:
+        list(pool.run([Task(["at exit"], 1)]))
+        assert not (tmp_path / "closed").exists()
+    assert (tmp_path / "closed").exists() and (tmp_path / "hook").exists()
 
 
 def test_a_hanging_worker_is_killed() -> None:

@@ -10,7 +10,7 @@ import functools
 import io
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -65,19 +65,21 @@ def _model_folder() -> Path:
     return Path(spec.submodule_search_locations[0]) / "model" / "en-us"
 
 
-@functools.lru_cache(maxsize=1)
-def _bundled_dictionary() -> dict[str, list[str]]:
-    """word to its pronunciations (`tomato`, `tomato(2)`, ... in the file)."""
+def _bundled(wanted: Set[str]) -> dict[str, list[str]]:
+    """word to its pronunciations (`tomato`, `tomato(2)`, ... in the file) of those wanted that the dictionary has."""
     entries: dict[str, list[str]] = {}
     for line in (_model_folder() / "cmudict-en-us.dict").read_text(encoding="utf-8").splitlines():
-        word, phones = line.split(maxsplit=1)
-        entries.setdefault(re.sub(r"(?<=.)\(\d+\)$", "", word), []).append(phones)
+        word, _, phones = line.partition(" ")
+        if word not in wanted and word.endswith(")"):
+            word = re.sub(r"(?<=.)\(\d+\)$", "", word)
+        if word in wanted:
+            entries.setdefault(word, []).append(phones.strip())
     return entries
 
 
 def _pronunciations(vocabulary: Mapping[str, tuple[str, ...]]) -> tuple[dict[str, list[str]], list[str]]:
     """Pronunciations of each word that has one, and the words that eSpeak NG had to help with."""
-    known = _bundled_dictionary()
+    known = _bundled(vocabulary.keys() | {p for pieces in vocabulary.values() for p in pieces})
     missing = {w: pieces for w, pieces in vocabulary.items() if w not in known}
     foreign = {p for pieces in missing.values() for p in pieces if p not in known}
     spoken = espeak_phones.pronounce(foreign) if espeak_phones.available() else {}
