@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from pydantic import Field as Bounded
@@ -23,7 +23,7 @@ from metis_bench.corpora.base import ALL_TASKS, Field, Params
 from metis_bench.errors import MissingPrerequisite
 from metis_bench.hashing import JSON, sha256_bytes, sha256_json
 from metis_bench.metrics.alignment import is_silent
-from metis_bench.metrics.base import Column, Metric, Sample, Score, Undefined, metrics
+from metis_bench.metrics.base import Clip, Column, Extractor, Metric, Sample, Score, Undefined, metrics
 from metis_bench.metrics.weights import Weights, content
 from metis_bench.systems.base import require_package
 
@@ -59,6 +59,12 @@ class Utmosv2Params(Params):
     def folds(self) -> tuple[int, ...]:
         """The folds to be averaged."""
         return FOLDS if self.fold == "all" else (self.fold,)
+
+    @property
+    def column(self) -> str:
+        """`utmosv2`, and what is not as the package has it: `utmosv2.fold-all.repetitions-5`. Not the device."""
+        said = self.model_dump(mode="json", exclude={"device"}, exclude_defaults=True)
+        return ".".join(["utmosv2", *(f"{name.replace('_', '-')}-{value}".lower() for name, value in said.items())])
 
 
 def fold_weights(fold: int) -> Weights:
@@ -112,6 +118,53 @@ def _model(fold: int, path: Path, device: str) -> Any:
         raise MissingPrerequisite(f"utmosv2 cannot load its model: {reason}", where=path) from None
 
 
+class Utmosv2Network(Extractor):
+    """The scores of the folds as a feature: one clip at a time, its crops drawn from (seed, fold, samples)."""
+
+    kind, name = "network", "utmosv2"
+    network = True
+
+    def __init__(self, params: Utmosv2Params) -> None:
+        self.params = params
+
+    def signature(self) -> Mapping[str, JSON]:
+        """The package's version, the bytes of each fold, and every parameter."""
+        weights = [content(fold_weights(fold).require("metric 'utmosv2'")) for fold in self.params.folds]
+        package = f"utmosv2 {require_package('utmosv2', 'metric utmosv2', self.extra)}"
+        params: dict[str, JSON] = self.params.model_dump(mode="json")
+        return {"metric": "utmosv2", "version": 1, "package": package, "weights": weights, "rate": RATE, **params}
+
+    def extract(self, clip: Clip) -> JSON:
+        """One score a fold. Raises Undefined for silence, and for clips of which nothing is left."""
+        audio = clip.audio(RATE).samples
+        if is_silent(audio):
+            raise Undefined("silence: the output is constant")
+        values = [self._predict(fold, audio) for fold in self.params.folds]
+        if not np.isfinite(values).all():
+            raise Undefined("not_finite: UTMOSv2 returned NaN")
+        return cast(JSON, values)
+
+    def _predict(self, fold: int, audio: F32) -> float:
+        model = _model(fold, fold_weights(fold).require("metric 'utmosv2'"), self.params.device)
+        seed = int(sha256_json([self.params.seed, fold, sha256_bytes(audio.tobytes())])[:8], 16)
+        with drawn_with(seed), contextlib.redirect_stdout(sys.stderr):
+            try:
+                mos = model.predict(
+                    data=np.array(audio),
+                    sr=RATE,
+                    predict_dataset=self.params.predict_dataset,
+                    device=self.params.device,
+                    num_workers=0,
+                    batch_size=1,
+                    num_repetitions=self.params.repetitions,
+                    remove_silent_section=self.params.remove_silent_section,
+                    verbose=False,
+                )
+            except ZeroDivisionError:  # it repeats a short clip until it is long enough; this one has become empty
+                raise Undefined("too_quiet: nothing is left where UTMOSv2 removes what stays under 0.1") from None
+        return float(mos[0])
+
+
 @metrics.register("utmosv2")
 class Utmosv2(Metric):
     """Optional and meant for a GPU. The crops of a clip are drawn from (seed, fold, samples): order changes nothing.
@@ -129,10 +182,15 @@ class Utmosv2(Metric):
         return frozenset()
 
     @property
+    def extracts(self) -> tuple[tuple[Extractor, Literal["output"]], ...]:
+        """The network's scores of the output."""
+        return ((Utmosv2Network(self.params), "output"),)
+
+    @property
     def columns(self) -> tuple[Column, ...]:
-        """One column, `utmosv2`."""
+        """One column, `utmosv2`, with the parameters that are not the package's own."""
         how = f"fold {self.params.fold}, {self.params.repetitions} draws, as in {self.params.predict_dataset}"
-        return (Column("utmosv2", "UTMOSv2", "higher", 1.0, help=f"Predicted naturalness (UTMOSv2: {how})."),)
+        return (Column(self.params.column, "UTMOSv2", "higher", 1.0, help=f"Predicted naturalness (UTMOSv2: {how})."),)
 
     def check(self) -> None:
         """Raise MissingPrerequisite when the package, its weights or the device are missing."""
@@ -155,38 +213,10 @@ class Utmosv2(Metric):
                 raise MissingPrerequisite("metric 'utmosv2' needs a GPU", fix=fix)
 
     def signature(self) -> Mapping[str, JSON]:
-        """The package's version, the bytes of each fold, and every parameter."""
-        weights = [content(fold_weights(fold).require("metric 'utmosv2'")) for fold in self.params.folds]
-        package = f"utmosv2 {require_package('utmosv2', 'metric utmosv2', self.extra)}"
-        params: dict[str, JSON] = self.params.model_dump(mode="json")
-        return {"metric": "utmosv2", "version": 1, "package": package, "weights": weights, "rate": RATE, **params}
+        """The network's."""
+        return Utmosv2Network(self.params).signature()
 
     def score(self, sample: Sample) -> dict[str, Score]:
         """The mean over folds. Raises Undefined for silence, and for clips of which nothing is left."""
-        audio = sample.output.audio(RATE).samples
-        if is_silent(audio):
-            raise Undefined("silence: the output is constant")
-        values = [self._predict(fold, audio) for fold in self.params.folds]
-        if not np.isfinite(values).all():
-            raise Undefined("not_finite: UTMOSv2 returned NaN")
-        return {"utmosv2": Score("ok", float(np.mean(values)), detail={"folds": list(values)})}
-
-    def _predict(self, fold: int, audio: F32) -> float:
-        model = _model(fold, fold_weights(fold).require("metric 'utmosv2'"), self.params.device)
-        seed = int(sha256_json([self.params.seed, fold, sha256_bytes(audio.tobytes())])[:8], 16)
-        with drawn_with(seed), contextlib.redirect_stdout(sys.stderr):
-            try:
-                mos = model.predict(
-                    data=np.array(audio),
-                    sr=RATE,
-                    predict_dataset=self.params.predict_dataset,
-                    device=self.params.device,
-                    num_workers=0,
-                    batch_size=1,
-                    num_repetitions=self.params.repetitions,
-                    remove_silent_section=self.params.remove_silent_section,
-                    verbose=False,
-                )
-            except ZeroDivisionError:  # it repeats a short clip until it is long enough; this one has become empty
-                raise Undefined("too_quiet: nothing is left where UTMOSv2 removes what stays under 0.1") from None
-        return float(mos[0])
+        folds = cast("list[float]", sample.feature(Utmosv2Network(self.params), sample.output))
+        return {self.params.column: Score("ok", float(np.mean(folds)), detail={"folds": [*folds]})}

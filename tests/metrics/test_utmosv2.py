@@ -85,7 +85,7 @@ def speechlike(seconds: float = 4.0, rate: int = RATE, level: float = 0.3) -> Wa
 
 
 def value(metric: Utmosv2, samples: Wave, make_sample: MakeSample, rate: int = RATE) -> float:
-    score = metric.score(make_sample(samples, rate))["utmosv2"]
+    (score,) = metric.score(make_sample(samples, rate)).values()
     assert score.value is not None
     return score.value
 
@@ -119,7 +119,7 @@ def test_all_folds_are_averaged_and_parameters_are_passed_on(
 ) -> None:
     params = {"fold": "all", "repetitions": 5, "predict_dataset": "somos", "remove_silent_section": False}
     metric = build(make_context(), **params)
-    score = metric.score(make_sample(speechlike(), RATE))["utmosv2"]
+    score = metric.score(make_sample(speechlike(), RATE))[metric.columns[0].id]
     folds = score.detail["folds"]
     assert isinstance(folds, list) and [int(float(str(v))) for v in folds] == [0, 1, 2, 3, 4]
     assert score.value == pytest.approx(np.mean([float(str(v)) for v in folds]))
@@ -128,6 +128,22 @@ def test_all_folds_are_averaged_and_parameters_are_passed_on(
         (call,) = model.calls
         assert (call["num_repetitions"], call["predict_dataset"], call["remove_silent_section"]) == (5, "somos", False)
         assert call["batch_size"] == 1 and call["device"] == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("params", "column"),
+    [
+        ({}, "utmosv2"),
+        ({"device": "cuda", "fold": 0}, "utmosv2"),
+        (
+            {"fold": "all", "repetitions": 5, "remove_silent_section": False},
+            "utmosv2.fold-all.repetitions-5.remove-silent-section-false",
+        ),
+        ({"predict_dataset": "blizzard2010-EH1", "seed": 3}, "utmosv2.predict-dataset-blizzard2010-eh1.seed-3"),
+    ],
+)
+def test_the_column_says_what_is_not_the_default(params: dict[str, Any], column: str) -> None:
+    assert Utmosv2Params.model_validate(params).column == column
 
 
 def test_signature_holds_all_that_decides(
