@@ -1,7 +1,7 @@
 """`baselines/<name>/system.yaml`: what a competitor is, needs and returns. Data only: reading one executes nothing.
 
-Beside it lies `adapter.py`, which runs in the competitor's own interpreter (see `worker.py` for what it gets). Folders of
-the user are looked at first: `baseline_folders` in metis-bench.yaml, then ./baselines, then what ships with the package.
+Beside it lies `adapter.py`, which runs in the competitor's own interpreter (`worker.py` says what it gets). Folders of
+the user come first: `baseline_folders` in metis-bench.yaml, then ./baselines, then what ships with the package.
 """
 
 from __future__ import annotations

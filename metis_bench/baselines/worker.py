@@ -1,4 +1,4 @@
-"""The worker: runs an adapter in the competitor's own interpreter. Standard library only, Python >= 3.8, nothing of ours.
+"""The worker: runs an adapter in the competitor's own interpreter. Only the standard library, Python >= 3.8.
 
     python worker.py        (started by `host.py`, behind whatever launcher the environment needs)
 
