@@ -12,6 +12,8 @@ the user's config folder. Relative paths are relative to the file. Example:
     checkpoints: /data/metis      # the files of the Metis release (see docs/reference-models.md)
     weights: /data/metric-weights # models that metrics need (see docs/metrics.md)
     plugins: [my_systems.py]        # Python files that register systems or metrics
+    baselines: {seed-vc: {python: /envs/seedvc/bin/python}}  # competitors' environments (docs/baselines.md)
+    baseline_folders: [my_baselines]
     timeout_s: 900
 """
 
@@ -19,10 +21,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,7 +38,11 @@ from metis_bench.suite import documents
 FILE_NAME = "metis-bench.yaml"
 CHECKPOINTS = "METIS_CHECKPOINTS"  # where the weights of the reference models lie, for this process and its workers
 WEIGHTS = "METIS_BENCH_WEIGHTS"  # and those of the metrics' models
-KEYS = ("corpora", "store", "runs", "workers", "devices", "checkpoints", "weights", "plugins", "timeout_s")
+BASELINES = "METIS_BENCH_BASELINES"  # what the config says of them, as JSON
+KEYS = (
+    *("corpora", "store", "runs", "workers", "devices", "checkpoints", "weights", "plugins", "timeout_s"),
+    *("baselines", "baseline_folders"),
+)
 
 
 def home() -> Path:
@@ -53,6 +61,25 @@ def cpu_count() -> int:
         return os.cpu_count() or 1
 
 
+def cuda_visible() -> bool:
+    """Whether a worker with this environment may expect a GPU; torch is not asked."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return any(x.strip() not in ("", "-1") for x in visible.split(","))
+    return bool(_listed_gpus())
+
+
+def _listed_gpus() -> tuple[str, ...]:
+    """Ids that nvidia-smi knows."""
+    if shutil.which("nvidia-smi") is None:
+        return ()
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return tuple(str(i) for i, line in enumerate(listed.splitlines()) if line.startswith("GPU "))
+
+
 @dataclass(frozen=True)
 class Config:
     """This machine. All paths are absolute."""
@@ -67,6 +94,8 @@ class Config:
     weights: Path | None = None
     plugins: tuple[str, ...] = ()
     timeout_s: float = 900.0
+    baselines: dict[str, dict[str, Any]] = field(default_factory=dict)
+    baseline_folders: tuple[Path, ...] = ()
 
     @property
     def cache(self) -> Path:
@@ -107,15 +136,7 @@ class Config:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         if visible is not None:
             return tuple(x for x in visible.split(",") if x.strip() and x.strip() != "-1")
-        if shutil.which("nvidia-smi") is None:
-            return ()
-        try:
-            listed = subprocess.run(
-                ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=False
-            ).stdout
-        except (OSError, subprocess.TimeoutExpired):
-            return ()
-        return tuple(str(i) for i, line in enumerate(listed.splitlines()) if line.startswith("GPU "))
+        return _listed_gpus()
 
 
 def find_config(explicit: str | None) -> Path | None:
@@ -144,6 +165,9 @@ def load_config(explicit: str | None = None, *, store: str | None = None, worker
     for name, folder in ((CHECKPOINTS, config.checkpoints), (WEIGHTS, config.weights)):
         if folder is not None:
             os.environ[name] = str(folder)  # workers inherit it
+    if config.baselines or config.baseline_folders:
+        told = {"folders": [str(folder) for folder in config.baseline_folders], "baselines": config.baselines}
+        os.environ[BASELINES] = json.dumps(told)
     if config.devices == ():  # no GPU, for this process and its workers: signatures tell the device
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     load_plugins(config.plugins)
@@ -172,16 +196,44 @@ def _value(doc: documents.Document, key: str, value: Any, base: Path) -> Any:
         return {name: absolute(text, (key, name)) for name, text in value.items()}
     if key in ("store", "runs", "checkpoints", "weights"):
         return absolute(value, (key,))
-    if key in ("devices", "plugins"):
+    if key == "baselines":
+        return _baselines(doc, value, absolute)
+    if key in ("devices", "plugins", "baseline_folders"):
         if not isinstance(value, list):
             raise doc.error((key,), f"{key} must be a list")
         if key == "devices":
             return tuple(str(v) for v in value)
+        if key == "baseline_folders":
+            return tuple(absolute(v, (key, i)) for i, v in enumerate(value))
         return tuple(str(absolute(v, (key, i))) if str(v).endswith(".py") else str(v) for i, v in enumerate(value))
     good = isinstance(value, int | float) and not isinstance(value, bool) and value > 0
     if not good or (key == "workers" and not isinstance(value, int)):
         raise doc.error((key,), f"{key} must be a positive {'whole number' if key == 'workers' else 'number'}")
     return value
+
+
+def _baselines(doc: documents.Document, value: Any, absolute: Callable[..., Path]) -> dict[str, dict[str, Any]]:
+    """Entries by name, their paths made absolute."""
+    from metis_bench.baselines.machine import Here, problem
+
+    if not isinstance(value, dict):
+        raise doc.error(("baselines",), "baselines must map the names of baselines to what is said of them")
+    out = {}
+    for name, entry in value.items():
+        wrong = problem(entry)
+        if wrong is not None:
+            at, message = wrong
+            hint = nearest(str(at[-1]), Here.model_fields) if at and message.startswith("Extra") else ""
+            raise doc.error(
+                ("baselines", name, *at), f"{'.'.join(map(str, ('baselines', name, *at)))}: {message}{hint}"
+            )
+        paths = {k: str(absolute(entry[k], ("baselines", name, k))) for k in ("repo", "weights") if k in entry}
+        python = entry.get("python", "")
+        if "/" in python:  # a symlink of a virtual environment must not be followed to the interpreter behind it
+            folder, _, file = python.rpartition("/")
+            paths["python"] = str(absolute(f"{folder}/", ("baselines", name, "python")) / file)
+        out[name] = {**entry, **paths}
+    return out
 
 
 def load_plugins(plugins: tuple[str, ...]) -> None:

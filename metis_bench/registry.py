@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
 from metis_bench.errors import SuiteError, nearest
@@ -20,6 +20,7 @@ class Registry(Generic[T]):
         self._package = package
         self._classes: dict[str, type[T]] = {}
         self._loaded = False
+        self._elsewhere: tuple[Callable[[], Iterable[str]], Callable[[str], type[T]]] | None = None
 
     def register(self, name: str) -> Callable[[type[T]], type[T]]:
         """Class decorator. A name registered twice by different classes is an error."""
@@ -35,6 +36,10 @@ class Registry(Generic[T]):
 
         return add
 
+    def also(self, names: Callable[[], Iterable[str]], find: Callable[[str], type[T]]) -> None:
+        """Names that are data, not code: `find` makes the class of one of `names` when it is asked for."""
+        self._elsewhere = (names, find)
+
     def _load(self) -> None:
         if self._loaded:
             return
@@ -47,14 +52,23 @@ class Registry(Generic[T]):
     def get(self, name: str) -> type[T]:
         """The class called `name`. Raises SuiteError with the nearest valid name."""
         self._load()
-        if name not in self._classes:
-            raise SuiteError(f"unknown {self.what} '{name}'{nearest(name, self._classes)}")
-        return self._classes[name]
+        if name in self._classes:
+            return self._classes[name]
+        others = self.others()
+        if self._elsewhere is None or name not in others:
+            raise SuiteError(f"unknown {self.what} '{name}'{nearest(name, [*self._classes, *others])}")
+        self._classes[name] = found = self._elsewhere[1](name)
+        return found
 
     def names(self) -> list[str]:
         """All registered names, sorted."""
         self._load()
         return sorted(self._classes)
+
+    def others(self) -> list[str]:
+        """Names that are not registered but can be had, sorted."""
+        self._load()
+        return sorted(set(self._elsewhere[0]()) - set(self._classes)) if self._elsewhere else []
 
     def items(self) -> Iterator[tuple[str, type[T]]]:
         """(name, class) in name order."""

@@ -74,46 +74,96 @@ class GenerateHandler:
         self.loaded = False
         self.warm: set[tuple[str, str]] = set()  # (task, language) of which it has made one
 
-    def run(self, job: Job, start: int) -> Iterator[dict[str, Any]]:
-        """One step: generate, validate, store. A failure is a result with its reason."""
-        assert start == 0
-        if self.broken is not None:
-            yield {"reason": self.broken}
-            return
+    def run(self, jobs: tuple[Job, ...], start: int) -> Iterator[dict[str, Any]]:
+        """One step a job: generate, validate, store. A failure is a result with its reason."""
+        todo = jobs[start:]
         try:
-            self._set_up(job)
-            made = self._generate(job)
-        except ItemError as error:
-            yield {"reason": error.message}
+            self._load()
+        except Exception as error:  # noqa: BLE001 - as below: loading it once more for every item would fail as often
+            self.broken = str(error) if isinstance(error, MetisBenchError) else self._told(error, "cannot be loaded")
+        if self.broken is not None:
+            yield from ({"reason": self.broken} for _ in todo)
+            return
+        outcomes = self._outcomes(todo)
+        for job, outcome in zip(todo, outcomes, strict=True):
+            yield {"reason": outcome} if isinstance(outcome, str) else self._keep(job, *outcome)
+
+    def _outcomes(self, jobs: Sequence[Job]) -> list[tuple[bytes, dict[str, Any]] | str]:
+        """A finished wav and its record, or the reason why there is none, for each job."""
+        out: dict[int, tuple[bytes, dict[str, Any]] | str] = {}
+        requests = {}
+        for i, job in enumerate(jobs):
+            try:
+                requests[i] = self._request(job)
+            except ItemError as error:
+                out[i] = error.message
+        made = self._timed(list(requests.values()))
+        for i, outcome in zip(requests, made, strict=True):
+            out[i] = outcome
+        return [out[i] for i in range(len(jobs))]
+
+    def _timed(self, requests: Sequence[Request]) -> list[tuple[bytes, dict[str, Any]] | str]:
+        """All of a batch at once. Its time is shared out by the length of the outputs."""
+        self._warm_up(requests)
+        reset_peak()
+        started = time.perf_counter()
+        returned = self._generate(requests)
+        wall = time.perf_counter() - started
+        peak = self.system.peak_mb() or peak_mb()
+        checked: list[tuple[Audio, int] | str] = []
+        for output in returned:
+            try:
+                checked.append(output if isinstance(output, str) else check_output(output))
+            except ItemError as error:
+                checked.append(error.message)
+        total = sum(one[0].seconds for one in checked if not isinstance(one, str))
+        return [
+            one if isinstance(one, str) else self._record(*one, wall * one[0].seconds / total, peak) for one in checked
+        ]
+
+    def _record(self, output: Audio, clipped: int, wall: float, peak: float) -> tuple[bytes, dict[str, Any]]:
+        data = audio.encode_wav(output)
+        facts = {"bytes": len(data), "rate": output.rate, "seconds": output.seconds, "over_full_scale": clipped}
+        return data, {"audio": facts, "wall_s": wall, "peak_mb": peak, "hardware": self.hardware}
+
+    def _generate(self, requests: Sequence[Request]) -> list[Audio | str]:
+        """What the system returns for each, or the reason. What it raises befalls all that it has not returned."""
+        out: list[Audio | str] = []
+        try:
+            for output in self.system.generate_all(requests):
+                out.append(output.message if isinstance(output, ItemError) else output)
+            reason = "the system returned too few outputs for its batch"
         except MetisBenchError as error:
-            if not self.loaded:
-                self.broken = str(error)
-            yield {"reason": str(error)}
+            reason = error.message if isinstance(error, ItemError) else str(error)
         except Exception as error:  # noqa: BLE001 - boundary 1 of 2: whatever a system raises is a failed row
-            traceback.print_exc(file=sys.stderr)
-            reason = f"{type(error).__name__}: {error}".splitlines()[0][:500]
-            if not self.loaded:  # loading it once more for every item would fail as often
-                reason = self.broken = f"the system cannot be loaded: {reason}"
-            yield {"reason": reason}
-        else:
-            yield self._keep(job, *made)
+            reason = self._told(error)
+        return [*out, *[reason] * (len(requests) - len(out))][: len(requests)]
+
+    def _told(self, error: Exception, what: str = "") -> str:
+        """An unexpected error in a line; the rest goes to stderr."""
+        traceback.print_exception(error, file=sys.stderr)
+        reason = f"{type(error).__name__}: {error}".splitlines()[0][:500]
+        return f"the system {what}: {reason}" if what else reason
 
     def close(self) -> None:
         """Let the system free what it took."""
         self.system.close()
 
-    def _set_up(self, job: Job) -> None:
-        """Load the system once, and run the first item of a kind once unmeasured: start-up is not generation.
+    def _load(self) -> None:
+        if not self.loaded and self.broken is None:
+            self.system.setup()
+            self.loaded = True
+
+    def _warm_up(self, requests: Sequence[Request]) -> None:
+        """Run the first item of a kind once unmeasured: start-up is not generation.
 
         Of a kind: another task or language may be the first to need a codec or a dictionary.
         """
-        if not self.loaded:
-            self.system.setup()
-            self.loaded = True
-        kind = (job.task, job.language)
-        if self.system.timed and kind not in self.warm:
-            self.system.generate(self._request(job))
-            self.warm.add(kind)
+        for request in requests:
+            kind = (request.task, request.language)
+            if self.system.timed and kind not in self.warm:
+                self._generate([request])
+                self.warm.add(kind)
 
     def _request(self, job: Job) -> Request:
         inputs = {name: read_input(Path(p), sha256) for name, (p, sha256) in job.files.items() if name in AUDIO_FIELDS}
@@ -132,18 +182,6 @@ class GenerateHandler:
             duration=job.duration,
             video=None if video is None else unchanged(Path(video[0]), video[1]),
         )
-
-    def _generate(self, job: Job) -> tuple[bytes, dict[str, Any]]:
-        request = self._request(job)
-        reset_peak()
-        started = time.perf_counter()
-        returned = self.system.generate(request)
-        wall = time.perf_counter() - started
-        peak = peak_mb()
-        output, clipped = check_output(returned)
-        data = audio.encode_wav(output)
-        facts = {"bytes": len(data), "rate": output.rate, "seconds": output.seconds, "over_full_scale": clipped}
-        return data, {"audio": facts, "wall_s": wall, "peak_mb": peak, "hardware": self.hardware}
 
     def _keep(self, job: Job, data: bytes, record: dict[str, Any]) -> dict[str, Any]:
         """Store first, then report. A store that cannot be written is nobody's failed row: it ends the run."""
@@ -218,27 +256,29 @@ def generate(suite: Suite, plan: Plan, store: Store, config: Config, progress: P
         gpus = gpus_for(cls, config)
         init = WorkerInit(config.plugins, spec.type, spec.params.model_dump(), str(store.root), conditions)
         crowd = workers_for(cls, config)
+        size = cls(spec.params).batch
         progress(spec.name, 0, len(jobs))
         with (
             LocalExecutor(
                 "metis_bench.engine.generate:GenerateHandler",
                 init,
                 min(crowd, len(jobs)),
-                timeout_s=config.timeout_s,
+                timeout_s=config.timeout_s * size,  # the first item of a batch waits for all
                 grace_s=START_GRACE_S
                 + (config.timeout_s if cls.timed else 0.0),  # the unmeasured run of its first item
                 threads=max(1, cpu_count() // crowd),
                 gpus=gpus[: len(jobs)],
             ) as pool
         ):
-            for done, (task, _, result) in enumerate(pool.run([Task(j) for j in jobs]), start=1):
+            for done, (task, step, result) in enumerate(pool.run(batches(jobs, size)), start=1):
                 progress(spec.name, done, len(jobs))
+                key = task.payload[step].key
                 if isinstance(result, Crash):
-                    failures[task.payload.key] = result.reason
+                    failures[key] = result.reason
                 elif "abort" in result:
                     raise MissingPrerequisite(result["abort"], where=store.root, fix=ABORT_FIX)
                 elif "reason" in result:
-                    failures[task.payload.key] = result["reason"]
+                    failures[key] = result["reason"]
     return failures
 
 
@@ -267,6 +307,12 @@ def pending(spec: SystemSpec, plan: Plan, store: Store) -> list[Job]:
             planned = plan.items[row.set_id, row.item_id]
             jobs[row.key] = (planned.seconds, _job(row, planned, plan.facts[spec.name].needs[planned.item.task]))
     return [job for _, job in sorted(jobs.values(), key=lambda pair: -pair[0])]
+
+
+def batches(jobs: Sequence[Job], size: int) -> list[Task]:
+    """Tasks of up to `size` jobs of about one length."""
+    parts = [tuple(jobs[i : i + size]) for i in range(0, len(jobs), size)]
+    return [Task(part, len(part)) for part in parts]
 
 
 def _job(row: Row, planned: PlannedItem, needs: frozenset[str]) -> Job:

@@ -285,7 +285,7 @@ def _systems(entry: Any, index: int, task: SuiteTask, doc: Document) -> Iterator
 def _system(name: str, given: dict[str, Any], path: KeyPath, task: SuiteTask, doc: Document) -> SystemSpec:
     raw = given if "system" in given else {**presets().get(name, {}), **given}
     type_name = str(raw.pop("system", name))
-    if type_name not in systems.names():
+    if type_name not in {*systems.names(), *systems.others()}:
         near = nearest(type_name, system_names())
         raise doc.error((*path, "system") if "system" in given else path, f"unknown system '{type_name}'{near}")
     cls = systems.get(type_name)
@@ -307,7 +307,7 @@ def system_names() -> dict[str, tuple[str, dict[str, Any]]]:
     made = {
         name: (body["system"], {k: v for k, v in body.items() if k != "system"}) for name, body in presets().items()
     }
-    return made | {name: (name, {}) for name in systems.names()}
+    return made | {name: (name, {}) for name in (*systems.names(), *systems.others())}
 
 
 def _unique(specs: list[SystemSpec], doc: Document) -> tuple[SystemSpec, ...]:

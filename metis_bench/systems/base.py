@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import ClassVar, Literal, TypeAlias
 
 from metis_bench.audio import AUDIO_VERSION, Audio
 from metis_bench.corpora.base import Need, Params, Task
-from metis_bench.errors import MissingPrerequisite, missing_extra
+from metis_bench.errors import ItemError, MissingPrerequisite, missing_extra
 from metis_bench.hashing import JSON, sha256_json, sha256_path
 from metis_bench.registry import Registry
 from metis_bench.sources import source_hash
@@ -102,6 +102,23 @@ class System(ABC):
     @abstractmethod
     def generate(self, request: Request) -> Audio:
         """The output for one item. Must depend on `request` only; raise ItemError to fail this item."""
+
+    @property
+    def batch(self) -> int:
+        """How many items `generate_all` is given at a time."""
+        return 1
+
+    def generate_all(self, requests: Sequence[Request]) -> Iterator[Audio | ItemError]:
+        """The output for each item in order, or why there is none. What stands beside an item must not change it."""
+        for request in requests:
+            try:
+                yield self.generate(request)
+            except ItemError as error:
+                yield error
+
+    def peak_mb(self) -> float | None:
+        """Peak memory of the last outputs in MiB, where another process made them; None: this one did."""
+        return None
 
     def close(self) -> None:  # noqa: B027 - optional hook
         """Free what `setup` took."""
