@@ -124,6 +124,8 @@ class _Worker:
                 if not data:
                     raise _Died(self._epitaph())
                 self.pending += data
+            elif self.process.poll() is not None:  # a child that it forked may hold its pipe open
+                raise _Died(self._epitaph())
             self._weigh()
         line, _, self.pending = self.pending.partition(b"\n")
         try:
@@ -172,6 +174,7 @@ class Host:
         self._lost = 0
         self._over: str | None = None
         self.load_s: float | None = None
+        self.tokens: list[str] = []  # the marks of all workers it had
 
     def close(self) -> None:
         """End the worker and remove its folder."""
@@ -188,6 +191,7 @@ class Host:
         if self._worker is not None:
             return
         self._worker = worker = _Worker(self.launch, self.work, self._log)
+        self.tokens.append(worker.token)
         try:
             self._expect(worker, "hello", START_S)
             worker.tell(
@@ -222,13 +226,16 @@ class Host:
         self._worker = None
 
     def make(self, items: Sequence[Mapping[str, Any]]) -> Iterator[Made | Failed]:
-        """One outcome an item, in their order, as they come. Raises Unusable; what was not yielded is lost then."""
+        """One outcome an item, in their order, as they come; to be read to its end, or the worker is not at its own.
+
+        Raises Unusable; what was not yielded is lost then.
+        """
         at, tried = 0, -1
         while at < len(items):
             self.start()
             worker = self._worker
             assert worker is not None
-            worker.tell(op="run", items=[{**item, "n": at + i} for i, item in enumerate(items[at:])])
+            worker.tell(op="run", first=at, items=[dict(item) for item in items[at:]])
             try:
                 for outcome in self._outcomes(worker, at, len(items)):
                     self._lost = 0 if isinstance(outcome, Made) else self._lost

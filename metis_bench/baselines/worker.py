@@ -116,13 +116,13 @@ def peak_mb() -> tuple[float | None, float | None]:
     return peak, cuda
 
 
-def deliver(item: dict[str, Any], result: Any, seconds: float) -> None:
+def deliver(number: int, out: str, result: Any, seconds: float) -> None:
     """Tell the host what became of an item."""
     if isinstance(result, BaseException):
         words = "".join(traceback.format_exception(type(result), result, result.__traceback__))
         sys.stderr.write(words)
         sys.stderr.flush()
-        send("failed", item=item["n"], kind=type(result).__name__, message=str(result)[:2000])
+        send("failed", item=number, kind=type(result).__name__, message=str(result)[:2000])
         return
     try:
         if isinstance(result, (str, os.PathLike)):
@@ -131,43 +131,35 @@ def deliver(item: dict[str, Any], result: Any, seconds: float) -> None:
             samples, rate = result
             if int(rate) != rate:
                 raise ValueError(f"the adapter returned a sample rate of {rate} Hz")
-            path = item["out"] + ".wav"
+            path = out + ".wav"
             write_wav(path, floats(samples), int(rate))
     except Exception as error:
-        deliver(item, error, seconds)
+        deliver(number, out, error, seconds)
         return
     ram, cuda = peak_mb()
-    send("made", item=item["n"], path=path, seconds=seconds, peak_mb=ram, cuda_mb=cuda)
+    send("made", item=number, path=path, seconds=seconds, peak_mb=ram, cuda_mb=cuda)
 
 
-def run_items(system: Any, items: list[dict[str, Any]]) -> None:
-    """Each item once, in order; `start` before each tells the host whom to blame."""
-    if hasattr(system, "run_batch"):
-        seed_all(items[0]["seed"])
-        send("start", item=items[0]["n"])
-        clock, results = time.perf_counter(), None
-        for i, item in enumerate(items):
-            try:
-                results = iter(system.run_batch(items)) if results is None else results
-                result = next(results)
-            except StopIteration:
-                result = RuntimeError(f"run_batch returned {i} results for {len(items)} items")
-            except Exception as error:
-                result = error
-            deliver(item, result, time.perf_counter() - clock)
-            clock = time.perf_counter()
-            if i + 1 < len(items):
-                send("start", item=items[i + 1]["n"])
-        return
-    for item in items:
-        seed_all(item["seed"])
-        send("start", item=item["n"])
-        clock = time.perf_counter()
+def run_items(system: Any, first: int, items: list[dict[str, Any]]) -> None:
+    """Each item once, in order, numbered from `first`; `start` before each tells the host whom to blame."""
+    results = None
+    for i, item in enumerate(items):
+        send("start", item=first + i)
+        clock, out = time.perf_counter(), item["out"]
         try:
-            result = system.run(item)
+            if not hasattr(system, "run_batch"):
+                seed_all(item["seed"])
+                result = system.run(item)
+            else:
+                if results is None:
+                    seed_all(item["seed"])
+                    results = iter(system.run_batch(items))
+                result = next(results)
+        except StopIteration:
+            result = RuntimeError(f"run_batch returned {i} results for {len(items)} items")
         except Exception as error:
             result = error
-        deliver(item, result, time.perf_counter() - clock)
+        deliver(first + i, out, result, time.perf_counter() - clock)
 
 
 def load_adapter(command: dict[str, Any]) -> Any:
@@ -203,7 +195,7 @@ def main() -> None:
                 continue
             send("loaded", seconds=time.perf_counter() - clock)
         elif command["op"] == "run":
-            run_items(system, command["items"])
+            run_items(system, command["first"], command["items"])
             send("end")
     if hasattr(system, "close"):
         system.close()

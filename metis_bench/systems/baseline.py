@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import soundfile
 
 from metis_bench import audio
 from metis_bench.audio import F32, Audio
@@ -121,15 +120,15 @@ class BaselineSystem(System):
 
     def setup(self) -> None:
         """Start the worker and load the competitor. Raises MetisBenchError."""
-        self._host = Host(self._launch())
+        self.host = Host(self.launch())
         try:
-            self._host.start()
+            self.host.start()
         except Unusable as reason:
             raise MetisBenchError(f"{self.manifest.name}: {reason}") from None
 
     def close(self) -> None:
         """End the worker."""
-        self._host.close()
+        self.host.close()
 
     def generate(self, request: Request) -> Audio:
         """One output. Raises ItemError."""
@@ -146,25 +145,25 @@ class BaselineSystem(System):
             if speaks and request.task in ("tts", "vc") and request.language not in speaks:
                 refused[i] = ItemError(f"{self.manifest.name} does not speak '{request.language}'")
         asked = [request for i, request in enumerate(requests) if i not in refused]
-        outcomes = self._ask(asked)
-        for i, request in enumerate(requests):
-            yield refused[i] if i in refused else self._checked(request, next(outcomes))
-
-    def _ask(self, requests: Sequence[Request]) -> Iterator[Made | Failed]:
-        if not requests:
-            return
-        folder = self._host.work / "items"
+        folder = self.host.work / "items"
         folder.mkdir(exist_ok=True)
-        items = [self._item(request, folder) for request in requests]
-        told = 0
         try:
-            for outcome in self._host.make(items):
-                told += 1
-                yield outcome
+            outcomes = iter(self._ask(asked, folder))
+            for i, request in enumerate(requests):
+                yield refused[i] if i in refused else self._checked(request, next(outcomes))
+        finally:  # files are never used again under their names: a competitor may remember what it knows by them
+            for path in folder.iterdir():
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def _ask(self, requests: Sequence[Request], folder: Path) -> list[Made | Failed]:
+        """All outcomes, before one of them is looked at: the worker must have come to its end."""
+        out: list[Made | Failed] = []
+        try:
+            for outcome in self.host.make([self._item(request, folder) for request in requests]):
+                out.append(outcome)
         except Unusable as reason:
-            yield from [Failed(str(reason))] * (len(requests) - told)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            out += [Failed(str(reason))] * (len(requests) - len(out))
+        return out
 
     def _item(self, request: Request, folder: Path) -> dict[str, Any]:
         """The whitelist of what a competitor gets to know."""
@@ -175,7 +174,7 @@ class BaselineSystem(System):
             value = getattr(request, name)
             if isinstance(value, Audio):
                 path = stem.with_name(f"{stem.name}-{name}.wav")
-                soundfile.write(path, to_int16(value.samples), value.rate, subtype="PCM_16")
+                path.write_bytes(wav16(value))
                 value = path
             item[name] = str(value) if isinstance(value, Path) else value
         return {**item, "seed": request.seed, "out": str(stem)}
@@ -188,14 +187,11 @@ class BaselineSystem(System):
             return self._validated(request, outcome.path)
         except ItemError as error:
             return error
-        finally:
-            if outcome.path.is_relative_to(self._host.work):
-                outcome.path.unlink(missing_ok=True)
 
     def _validated(self, request: Request, path: Path) -> Audio:
         """Mono, at the promised rate, of a plausible length, not silent; delay and length made good."""
         io, limits = self.manifest.io, self.manifest.limits
-        if not path.resolve().is_relative_to(self._host.work.resolve()):
+        if not path.resolve().is_relative_to(self.host.work.resolve()):
             raise ItemError(f"it wrote outside of its folder: {path}")
         samples, info = audio.decode(audio.read_bytes(path), path)
         if samples.ndim > 1 and samples.shape[1] > 1:
@@ -224,7 +220,8 @@ class BaselineSystem(System):
             return said or "cpu"
         return "cuda:0" if cuda_visible() else "cpu"
 
-    def _launch(self) -> Launch:
+    def launch(self) -> Launch:
+        """All that starts it here."""
         said, env = machine.here(self.manifest.name), self.manifest.env
         repo = machine.checkout(self.manifest)
         limits = self.manifest.limits
@@ -245,9 +242,10 @@ class BaselineSystem(System):
 UNLIKE = ("other-checkpoint", "different-training")  # a `match` that must be said beside every table
 
 
-def to_int16(samples: F32) -> np.ndarray[Any, np.dtype[np.int16]]:
-    """(T,) in [-1, 1] to 16 bits, so that what came from 16 bits is what it was."""
-    return np.clip(np.round(samples * 32768.0), -32768, 32767).astype(np.int16)
+def wav16(sound: Audio) -> bytes:
+    """A wav file of 16 bits: what came from 16 bits is what it was. Not every competitor reads floats."""
+    steps = np.clip(np.round(sound.samples * 32768.0), -32768, 32767)
+    return audio.encode_wav(Audio((steps / 32768.0).astype(np.float32), sound.rate))
 
 
 def content(path: Path) -> JSON:
@@ -288,17 +286,22 @@ class ManualBaseline(Imported):
 
 def of(name: str) -> type[System]:
     """The class of one baseline. Raises SuiteError for one of which there are only published numbers."""
-    baseline = machine.known(name)
+    return class_of(machine.known(name))
+
+
+def class_of(baseline: Baseline) -> type[System]:
+    """As `of`, of one that lies anywhere."""
     manifest = baseline.manifest
     facts: dict[str, Any] = {"baseline": baseline, "tasks": frozenset(manifest.tasks), "__doc__": manifest.title}
+    facts["__module__"] = __name__
     if manifest.status == "published":
-        raise SuiteError(f"of '{name}' there are only published numbers", fix="published: metis-paper")
+        raise SuiteError(f"of '{manifest.name}' there are only published numbers", fix="published: metis-paper")
     if manifest.status == "manual":
-        return type("ManualBaseline", (ManualBaseline,), {**facts, "__module__": __name__})
+        return type("ManualBaseline", (ManualBaseline,), facts)
     needs = frozenset().union(*(NEEDS[task] for task in manifest.tasks))
-    more = {"needs": needs | ({"prompt_text"} if manifest.io.prompt_text else set()), "__module__": __name__}
+    facts["needs"] = needs | ({"prompt_text"} if manifest.io.prompt_text else set())
     facts |= {"deterministic": manifest.determinism == "exact", "uses_gpu": manifest.device.gpu != "none"}
-    return type("BaselineSystem", (BaselineSystem,), {**facts, **more})
+    return type("BaselineSystem", (BaselineSystem,), facts)
 
 
 def names() -> Iterable[str]:

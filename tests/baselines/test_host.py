@@ -1,0 +1,381 @@
+"""The host: what a competitor is told, what is made of its outputs, and who is blamed."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import sys
+import wave
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from metis_bench.audio import Audio
+from metis_bench.baselines.conformance import outcome, requests
+from metis_bench.baselines.host import MAX_LOST, Failed, Host, Made, Unusable
+from metis_bench.baselines.manifest import Limits
+from metis_bench.errors import ItemError, MetisBenchError, MissingPrerequisite, SuiteError
+from metis_bench.systems.base import Request, fingerprint
+from metis_bench.systems.baseline import BaselineSystem, class_of, wav16
+from tests.baselines.conftest import TONE, Build, Write
+
+TELLS = """
+import json, os, random, sys, wave
+
+def load(ctx):
+    return Tells(ctx)
+
+class Tells:
+    def __init__(self, ctx):
+        self.ctx = ctx
+
+    def run(self, item):
+        facts = {"item": item, "options": self.ctx.options, "device": self.ctx.device, "repo": self.ctx.repo}
+        facts.update(weights=self.ctx.weights, cwd=os.getcwd(), path=sys.path, env=dict(os.environ))
+        facts.update(draw=random.random(), inputs={})
+        for name in ("prompt", "source"):
+            if name in item:
+                with wave.open(item[name]) as file:
+                    facts["inputs"][name] = list(file.getparams()[:4])
+        with open("@OUT@", "w") as file:
+            json.dump(facts, file)
+        return [0.1, -0.1] * 4000, 16000
+"""
+Tell = Callable[..., Any]
+
+
+@pytest.fixture
+def tell(build: Build, tmp_path: Path) -> Tell:
+    """A system whose adapter writes down what it is told: `told = tell(...)`, then `told(request)`."""
+    place = tmp_path / "told.json"
+
+    def made(**changes: Any) -> Callable[[Request], dict[str, Any]]:
+        system = build(TELLS.replace("@OUT@", str(place)), **changes)
+
+        def told(request: Request) -> dict[str, Any]:
+            assert isinstance(outcome(system, request), Audio)
+            return dict(json.loads(place.read_text(encoding="utf-8")))
+
+        return told
+
+    return made
+
+
+def test_a_competitor_is_told_its_inputs_and_nothing_else(tell: Tell) -> None:
+    request = replace(requests("tts")[0], reference=Audio(np.ones(16_000, np.float32), 16_000), duration=3.0)
+    facts = tell(presets={"paper": {"steps": 5, "cfg": 0.7}, "fast": {"steps": 1, "cfg": 0.7}})(request)
+    assert set(facts["item"]) == {"id", "task", "language", "text", "prompt", "seed", "out"}
+    assert facts["item"]["seed"] == request.seed and facts["item"]["text"] == request.text
+    assert facts["inputs"] == {"prompt": [1, 2, 16_000, 24_000]}
+    assert facts["options"] == {"steps": 5, "cfg": 0.7} and facts["device"] == "cpu" and facts["repo"] is None
+    assert facts["env"]["HF_HUB_OFFLINE"] == "1" and "PYTHONPATH" not in facts["env"]
+    assert Path(facts["cwd"]).is_relative_to(facts["env"]["TMPDIR"])
+
+
+def test_what_the_manifest_and_the_machine_say_reaches_it(
+    tell: Tell, tmp_path: Path, machine_says: Callable[..., None]
+) -> None:
+    repo, weights = tmp_path / "checkout", tmp_path / "weights"
+    (repo / "src").mkdir(parents=True)
+    weights.mkdir()
+    (weights / "model.pt").write_bytes(b"1")
+    machine_says(toy={"repo": str(repo), "weights": str(weights), "vars": {"TOS": "1"}, "device": "cuda:3"})
+    told = tell(
+        tasks=["vc"],
+        params={"preset": "fast", "options": {"cfg": 2}},
+        presets={"paper": {"steps": 5, "cfg": 0.7}, "fast": {"steps": 1, "cfg": 0.7}},
+        upstream={"url": "https://example.org/toy", "clone": True},
+        env={"cwd": "repo", "pythonpath": ["src"], "vars": {"MODE": "x"}},
+        weights=[{"id": "dit", "hf": "toy/toy", "file": "model.pt"}],
+        io={"prompt_text": True},
+    )
+    facts = told(requests("vc")[1])
+    assert facts["cwd"] == str(repo) and str(repo / "src") in facts["path"]
+    assert facts["weights"] == {"dit": str(weights / "model.pt")} and facts["device"] == "cuda:3"
+    assert (facts["env"]["TOS"], facts["env"]["MODE"]) == ("1", "x") and facts["options"] == {"steps": 1, "cfg": 2}
+    assert set(facts["item"]) == {"id", "task", "language", "source", "prompt", "seed", "out"}
+
+
+def test_the_seed_decides_and_the_order_does_not(tell: Tell) -> None:
+    first, second, _ = requests("tts")
+    told = tell()
+    draws = [told(r)["draw"] for r in (first, second, first)]
+    assert draws[0] == draws[2] != draws[1]
+    assert told(replace(first, seed=1))["draw"] != draws[0]
+
+
+def test_sixteen_bits_stay_what_they_are() -> None:
+    steps = np.arange(-32768, 32768, 3)
+    with wave.open(io.BytesIO(wav16(Audio((steps / 32768).astype(np.float32), 8_000)))) as file:
+        assert np.array_equal(np.frombuffer(file.readframes(len(steps)), "<i2"), steps)
+    with wave.open(io.BytesIO(wav16(Audio(np.array([2.0, -2.0, 1e-6], np.float32), 8_000)))) as file:
+        assert np.frombuffer(file.readframes(3), "<i2").tolist() == [32767, -32768, 0]
+
+
+@pytest.mark.parametrize(
+    ("returned", "reason"),
+    [
+        ("[0.1] * 100, 16000.5", "16000.5 Hz"),
+        ("'/no/such/file.wav'", "outside of its folder"),
+        ("item['out'] + '.wav'", "no such file|cannot be read|not found|No such file"),
+        ("[1, 2], 16000, 3", "too many values"),
+        ("None", "NoneType"),
+        ("['a'], 16000", "TypeError"),
+    ],
+)
+def test_what_is_no_audio_is_a_failed_row(build: Build, returned: str, reason: str) -> None:
+    adapter = f"def load(ctx):\n    return A()\nclass A:\n    def run(self, item):\n        return {returned}\n"
+    why = outcome(build(adapter), requests("tts")[0])
+    assert isinstance(why, str) and re.search(reason, why), why
+
+
+def test_numpy_and_shapes(build: Build) -> None:
+    adapter = """
+import numpy
+def load(ctx):
+    return A()
+class A:
+    def run(self, item):
+        kinds = {"before": numpy.ones((1, 800)) * 0.5, "bad": numpy.ones((2, 800)), "after": numpy.ones(800, "int16")}
+        return kinds[item["id"]] * (numpy.arange(800) % 2 if item["id"] == "before" else 1), 16000
+"""
+    first, stereo, integers = (outcome(build(adapter), request) for request in requests("tts"))
+    assert isinstance(first, Audio) and first.samples.shape == (800,) and first.samples.max() == 0.5
+    assert "shape (2, 800); expected mono" in str(stereo) and "int16 samples" in str(integers)
+
+
+def test_length_and_delay_are_made_good(build: Build) -> None:
+    adapter = """
+import wave, array
+def load(ctx):
+    return Late()
+class Late:
+    def run(self, item):
+        with wave.open(item["source"]) as file:
+            samples = array.array("h", file.readframes(file.getnframes()))
+        cut = 0 if item["id"] != "after" else 12000
+        return [0.0] * 320 + [s / 32768 for s in samples[cut:]], 16000
+"""
+    system = build(adapter, tasks=["se"], io={"rate": 16_000, "length": "same", "delay_ms": 20})
+    asked = requests("se")
+    output = outcome(system, asked[0])
+    assert isinstance(output, Audio) and asked[0].source is not None
+    np.testing.assert_allclose(output.samples, asked[0].source.samples, atol=1 / 32768)
+    assert "for a source of 2.00 s" in str(outcome(system, asked[2]))
+
+
+def test_a_language_that_it_does_not_speak_is_a_failed_row(build: Build) -> None:
+    system = build(io={"languages": ["en", "zh"]})
+    first, second, _ = requests("tts")
+    outputs = list(system.generate_all([replace(first, language="ja"), second]))
+    assert "does not speak 'ja'" in str(outputs[0]) and isinstance(outputs[1], Audio)
+
+
+BATCHED = """
+def load(ctx):
+    return Batched()
+
+class Batched:
+    def run_batch(self, items):
+        for number, item in enumerate(items):
+            if item["id"] == "bad":
+                yield ValueError("bad one of %d" % len(items))
+            else:
+                yield [0.1 * (number + 1), -0.1] * 4000, 16000
+"""
+
+
+def test_batches_come_in_order_and_one_bad_item_is_alone(build: Build) -> None:
+    system = build(BATCHED, batch=8)
+    assert system.batch == 8
+    outputs = list(system.generate_all(requests("tts")))
+    assert isinstance(outputs[0], Audio) and isinstance(outputs[2], Audio)
+    assert "bad one of 3" in str(outputs[1])
+    assert [round(float(outputs[i].samples[0]), 4) for i in (0, 2)] == [0.1, 0.3]  # type: ignore[union-attr]
+
+
+def test_a_batch_of_too_few_results_fails_those_that_lack(build: Build) -> None:
+    short = BATCHED.replace(
+        "                yield [0.1",
+        "                if number == 2:\n                    return\n                yield [0.1",
+    )
+    outputs = list(build(short, batch=8).generate_all(requests("tts")))
+    assert isinstance(outputs[0], Audio) and "returned 2 results for 3 items" in str(outputs[2])
+
+
+def test_a_crash_in_a_batch_costs_one_item(build: Build) -> None:
+    dies = BATCHED.replace('yield ValueError("bad one of %d" % len(items))', "import os; os._exit(3)")
+    outputs = list(build(dies, batch=8).generate_all(requests("tts")))
+    assert isinstance(outputs[0], Audio) and isinstance(outputs[2], Audio)
+    assert "died twice at this item: exit code 3" in str(outputs[1])
+
+
+FRAGILE = """
+import os, sys
+
+def load(ctx):
+    return Fragile()
+
+class Fragile:
+    def run(self, item):
+        sys.stderr.write("out of luck at " + item["id"] + chr(10))
+        if item["id"].startswith("dies"):
+            os._exit(5)
+        return [0.1, -0.1] * 4000, 16000
+"""
+
+
+def named(*names: str) -> list[Request]:
+    return [replace(requests("tts")[0], id=name) for name in names]
+
+
+def test_three_lost_in_a_row_end_it_with_the_last_words(build: Build) -> None:
+    system = build(FRAGILE)
+    out = list(system.generate_all(named("a", "dies1", "dies2", "b", "dies3", "dies4", "dies5", "c")))
+    assert [isinstance(o, Audio) for o in out] == [True, False, False, True, False, False, False, False]
+    assert f"lost {MAX_LOST} items in a row" in str(out[6]) and "out of luck at dies5" in str(out[7])
+    assert f"lost {MAX_LOST} items in a row" in str(outcome(system, named("d")[0])), "it is not started again"
+
+
+def test_an_item_is_tried_twice(build: Build, tmp_path: Path) -> None:
+    flaky = FRAGILE.replace(
+        "os._exit(5)", f"mark = {str(tmp_path / 'seen')!r}; os.path.exists(mark) or (open(mark, 'w'), os._exit(5))"
+    )
+    assert isinstance(outcome(build(flaky), named("dies")[0]), Audio)
+
+
+def test_a_poisoned_process_is_not_used_again(build: Build) -> None:
+    poisoned = FRAGILE.replace("os._exit(5)", "self.sick = True").replace(
+        "return [",
+        "if getattr(self, 'sick', False): raise RuntimeError('CUDA error: device-side assert')\n        return [",
+    )
+    first, second = build(poisoned).generate_all(named("dies", "well"))
+    assert "CUDA error" in str(first) and isinstance(second, Audio)
+
+
+def test_what_cannot_be_loaded_says_why(build: Build) -> None:
+    for adapter, why in (
+        ("import no_such_package", "ModuleNotFoundError: No module named 'no_such_package'"),
+        ("def load(ctx):\n    raise SystemExit('no licence')", "SystemExit: no licence"),
+        ("import os\nos._exit(4)", "exit code 4"),
+        ("def load(ctx)\n", "SyntaxError"),
+        ("import time\ndef load(ctx):\n    time.sleep(60)", "timed out after 2 s"),
+    ):
+        with pytest.raises(MetisBenchError, match="cannot be loaded") as error:
+            build(adapter, limits={"load_s": 2})
+        assert why in str(error.value)
+
+
+def test_an_interpreter_that_is_none(write: Write, machine_says: Callable[..., None], tmp_path: Path) -> None:
+    machine_says(toy={"python": str(tmp_path / "python")})
+    cls = class_of(write())
+    system = cls(cls.params_type())
+    with pytest.raises(MissingPrerequisite, match="no interpreter at"):
+        system.check()
+    machine_says(toy={"launcher": ["/no/such/launcher", "python"]})
+    with pytest.raises(MetisBenchError, match="cannot be started"):
+        system.setup()
+    system.close()
+    machine_says(toy={"launcher": ["env", "A=1", sys.executable]})
+    system.setup()
+    assert isinstance(outcome(system, requests("tts")[0]), Audio)
+    system.close()
+
+
+def test_what_is_missing_is_told_before_anything_runs(
+    write: Write, machine_says: Callable[..., None], tmp_path: Path
+) -> None:
+    baseline = write(
+        upstream={"url": "https://example.org/toy", "commit": "0123456789", "clone": True},
+        licence={"code": "MIT", "weights": "CPML", "accept": ["cpml"]},
+        env={"requires": ["toy==1"]},
+        weights=[{"id": "dit", "manual": "ask its authors", "dest": "a/model.pt"}],
+        device={"gpu": "required"},
+        presets={"paper": {"steps": 5}},
+    )
+    cls = class_of(baseline)
+    weights, repo = tmp_path / "w", tmp_path / "r"
+    said: dict[str, Any] = {}
+    steps: list[tuple[str, dict[str, Any]]] = [
+        ("CPML", {"accept": ["cpml"]}),
+        ("baselines env toy", {"python": sys.executable}),
+        ("git clone https://example.org/toy", {"repo": str(repo)}),
+        ("ask its authors", {"weights": str(weights)}),
+        ("needs a GPU", {"device": "cuda:0"}),
+    ]
+    repo.mkdir()
+    for expected, mend in steps:
+        if expected == "ask its authors":
+            (weights / "a").mkdir(parents=True)
+        with pytest.raises(MissingPrerequisite) as error:
+            cls(cls.params_type()).check()
+        assert expected in str(error.value), error.value
+        said |= mend
+        if expected == "ask its authors":
+            (weights / "a" / "model.pt").touch()
+        machine_says(toy=said)
+    cls(cls.params_type()).check()
+    for params, nearest in (({"preset": "papr"}, "paper"), ({"options": {"step": 1}}, "steps")):
+        with pytest.raises(SuiteError, match=nearest):
+            cls(cls.params_type.model_validate(params)).check()
+
+
+def test_whatever_decides_an_output_is_in_the_fingerprint(
+    write: Write, machine_says: Callable[..., None], tmp_path: Path
+) -> None:
+    weights = tmp_path / "w"
+    weights.mkdir()
+    (weights / "m.pt").write_bytes(b"1")
+    machine_says(toy={"weights": str(weights)})
+    base: dict[str, Any] = {
+        "weights": [{"id": "m", "hf": "toy/toy", "file": "m.pt"}],
+        "presets": {"a": {"s": 1}, "b": {"s": 2}, "c": {"s": 1}},
+    }
+
+    def print_of(params: dict[str, Any] | None = None, **changes: Any) -> str:
+        cls = class_of(write(**{**base, **changes}))
+        return fingerprint(cls(cls.params_type.model_validate(params or {})))
+
+    same = print_of()
+    assert print_of(title="Another title", notes=["a note"]) == same
+    others = {
+        print_of({"options": {"s": 3}}),
+        print_of({"preset": "b"}),
+        print_of(adapter=TONE + "\n"),
+        print_of(io={"delay_ms": 5}),
+        print_of(upstream={"url": "https://example.org/toy", "commit": "abcdef0"}),
+    }
+    (weights / "m.pt").write_bytes(b"22")
+    others.add(print_of())
+    assert len(others | {same}) == 7
+
+
+def test_the_host_is_read_to_its_end(write: Write) -> None:
+    cls = class_of(write())
+    system = cls(cls.params_type())
+    assert isinstance(system, BaselineSystem)
+    host = Host(replace(system.launch(), limits=Limits(item_s=20)))
+    try:
+        items = [{"id": str(i), "seed": i, "out": str(host.work / str(i))} for i in range(4)]
+        assert all(isinstance(o, Made) for o in host.make(items))
+        assert all(isinstance(o, Made) for o in host.make(items[:2]))
+        assert len(host.tokens) == 1, "one worker did both"
+        assert not [o for o in host.make([]) if isinstance(o, Failed)]
+    finally:
+        host.close()
+    with pytest.raises((Unusable, OSError, ValueError)):
+        host.start()
+
+
+def test_published_and_manual_baselines_cannot_be_run(write: Write, machine_says: Callable[..., None]) -> None:
+    with pytest.raises(SuiteError, match="only published numbers"):
+        class_of(write("paper-only", adapter=None, status="published"))
+    cls = class_of(write("by-hand", adapter=None, status="manual"))
+    with pytest.raises(MissingPrerequisite, match="baselines import by-hand"):
+        cls(cls.params_type()).check()
+    assert issubclass(ItemError, MetisBenchError)
