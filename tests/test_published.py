@@ -143,7 +143,7 @@ def test_what_the_run_measures_decides() -> None:
     run["sets"][0]["total"] = 1088
     partial = attach(paper(), suite, run)
     assert cells(partial)[key].flags == ("other items",)
-    assert "this run has 10 of the set's 1088 items" in partial.why["seedtts-en"]
+    assert "SeedTTS test-en: this run has 10 of the set's 1088 items" in partial.why["seedtts-en"]
     for cell in run["cells"]:
         cell["status"] = "not_applicable"
     assert cells(attach(paper(), suite, run))[key].flags == ("other items", "not measured here")

@@ -105,7 +105,10 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Attached:
-    """The published results of a run. why: by set, what makes its items others; general: notes on the whole source."""
+    """The published results of a run. why: by set, what makes its items others than those of which data set.
+
+    general: ids of the notes on the whole source
+    """
 
     name: str
     title: str
@@ -140,7 +143,7 @@ def attach(published: Published, suite: Suite, results: Mapping[str, Any]) -> At
         fits = {name: fit for name, d in source.datasets.items() if (fit := _fit(d, test_set, suite)) is not None}
         places = {name: _place(fit, test_set, results["cells"]) for name, fit in fits.items()}
         rows += _rows(published, places)
-        why[test_set["id"]] = tuple(dict.fromkeys(place.why for place in places.values() if place.why))
+        why[test_set["id"]] = tuple(f"{name}: {place.why}" for name, place in places.items() if place.why)
     nowhere = {n: _Place(None, "", frozenset()) for n, d in source.datasets.items() if not d.sets and d.task in tasks}
     rows += _rows(published, nowhere)
     used = {note for row in rows for cell in row.cells for note in cell.notes}

@@ -115,10 +115,10 @@ def _board(board: Board) -> list[str]:
 
 def _published(title: str, block: PublishedBlock) -> list[str]:
     """A block of published rows, its footnotes in square brackets."""
-    lines = ["", f"**{escape(title)}**", "", *(f"Other items: {escape(reason)}.\n" for reason in block.why)]
-    head = ["Table", "System", "Variant", *(escape(f"{heading(c)}, {c.beside}") for c in block.columns)]
+    lines = ["", f"**{escape(title)}**", "", *(f"Other items. {escape(reason)}.\n" for reason in block.why)]
+    head = ["Table", "System", "Variant", "Flags", *(escape(f"{heading(c)}, {c.beside}") for c in block.columns)]
     rows = [
-        [escape(table.name), escape(row.system), escape(row.about), *(_printed(cell) for cell in row.cells)]
+        [*map(escape, (table.name, row.system, row.about, row.flags)), *(_printed(cell) for cell in row.cells)]
         for table in block.tables
         for row in table.rows
     ]

@@ -38,10 +38,14 @@ class PublishedCellView:
 
 @dataclass(frozen=True)
 class PublishedRowView:
-    """One printed row; about: variant and training data. A cell is None where the table has no such value."""
+    """One printed row; about: variant and training data; flags: of all its cells, beside the one that each shows.
+
+    A cell is None where the table has no such value.
+    """
 
     system: str
     about: str
+    flags: str
     cells: tuple[PublishedCellView | None, ...]
 
 
@@ -127,7 +131,9 @@ def _column(
 def _row(row: PublishedRow, names: Sequence[str], numbers: dict[str, int]) -> PublishedRowView:
     found = {cell.metric: _cell(cell, row, numbers) for cell in row.cells}
     about = " · ".join(filter(None, (row.variant, row.training_data)))
-    return PublishedRowView(row.system, about, tuple(found.get(name) for name in names))
+    hidden = [flag for cell in row.cells for flag in cell.flags[1:]]
+    flags = [flag for flag in FLAGS if flag in hidden and all(flag in cell.flags for cell in row.cells)]
+    return PublishedRowView(row.system, about, ", ".join(flags), tuple(found.get(name) for name in names))
 
 
 def _cell(cell: PublishedCell, row: PublishedRow, numbers: dict[str, int]) -> PublishedCellView:
@@ -139,6 +145,6 @@ def _cell(cell: PublishedCell, row: PublishedRow, numbers: dict[str, int]) -> Pu
         valid=valid,
         comparable=cell.comparable,
         flag=cell.flags[0] if valid else f"invalid: {cell.flags[0]}",
-        numbers=tuple(numbers[key] for key in cell.notes),
+        numbers=tuple(sorted(numbers[key] for key in cell.notes)),
         title=" · ".join(parts),
     )

@@ -103,7 +103,7 @@ def test_every_value_shows_its_flag_and_its_footnotes(tmp_path: Path, scope: str
         assert words[0] == cell.text and cell.flags[0] in " ".join(words[1:]), (row, text)
         assert title.startswith(f"{row.table}, ") and all(flag in title for flag in cell.flags)
         notes = [page.notes[anchor].split()[0] for anchor in anchors]
-        assert notes == list(cell.notes)
+        assert sorted(notes) == sorted(cell.notes) and anchors == sorted(anchors, key=lambda a: int(a.split("-")[-1]))
 
 
 def test_all_issues_come_up_somewhere(tmp_path: Path) -> None:
@@ -127,7 +127,8 @@ def test_known_cases_look_as_they_must(tmp_path: Path) -> None:
     assert "beside label of wer.whisper-large-v3<" in page and "as printed<" in page
     assert "Published, on a set that is not stated" in page, "speed"
     markdown = (folder / "results.md").read_text(encoding="utf-8")
-    assert re.search(r"\| Table 1 \| MaskGCT \| 100K Multi. \| 2.47 (\\\[\d+\\\])+ \(mixed protocol\) \|", markdown)
+    assert re.search(r"\| Table 1 \| MaskGCT \| 100K Multi. \|  \| 2.47 (\\\[\d+\\\])+ \(mixed protocol\) \|", markdown)
+    assert re.search(r"\| Table 1 \| Metis-TTS \| LoRA 32 · 1K Multi. \| no public checkpoint \| 4.78 ", markdown)
     made, _ = make(tmp_path / "l2s", "l2s:paper")
     page = (made.render() / "index.html").read_text(encoding="utf-8")
     assert "0.5973" in page and "printed as 59.73" in page
