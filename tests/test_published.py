@@ -243,3 +243,9 @@ def test_a_suite_of_other_corpora_leaves_all_out() -> None:
     run: dict[str, Any] = skeleton(replace(suite, corpora=()))
     found = attach(paper(), suite, run)
     assert found.rows == () and sum(left.values for left in found.left_out) == 524
+
+
+def test_every_flag_that_is_given_is_documented() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "published.md").read_text(encoding="utf-8")
+    given = {flag for scope in SCOPES for cell in cells(attached(scope)).values() for flag in cell.flags}
+    assert {flag for flag in given if f"`{flag}`" not in text} == set()
