@@ -1,4 +1,4 @@
-"""Where the data folders (`suites`, `reports`) lie: inside an installed wheel, or beside the package in a checkout."""
+"""Where the data folders (`suites`, `reports`, `baselines`) lie: in an installed wheel, or beside the package."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metis_bench import stats
+from metis_bench import published, stats
 from metis_bench.engine.conditions import machines, mixed_conditions
 from metis_bench.engine.measure import BoundMetric, absent
 from metis_bench.engine.protocol import protocol_id
@@ -57,7 +57,7 @@ def aggregate(
     costs = {c.id for b in bound for c in b.metric.columns if not b.metric.keyed}
     ranked = {s.name: systems.get(s.type).kind in RANKED for s in suite.systems}
     _rank([c for c in cells if not (c["set"] in mixed and c["column"] in costs)], ranked, columns)
-    return {
+    results: dict[str, Any] = {
         "schema": SCHEMA,
         "suite": suite.header(),
         "stats": asdict(suite.stats),
@@ -83,6 +83,9 @@ def aggregate(
         "failures": _failures(plan, generations, by_cell),
         "warnings": [*plan.warnings(), *_blocked(bound), *(mixed.values() if costs else ())],
     }
+    if suite.published is not None:  # after all numbers are made: what others published decides none of them
+        results["published"] = asdict(published.attach(published.load(published.find(suite.published)), suite, results))
+    return results
 
 
 def _blocked(bound: Sequence[BoundMetric]) -> list[str]:

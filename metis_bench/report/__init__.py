@@ -1,4 +1,4 @@
-"""From a finished run folder to one static folder: HTML with players, results.md, results.csv and scores.csv."""
+"""From a finished run folder to one static folder: HTML with players, markdown, CSV (and what others published)."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ def render(run: Path, audio: Callable[[str], Path]) -> Path:
         html.write_item_pages(data, boards, links, AudioFolder(fresh / "audio", audio), fresh)
         html.write_index(data, boards, links, summary, fresh)
         exports.write_csv(data, fresh)
+        exports.write_published(data, fresh)
         exports.write_markdown(data, boards, summary, fresh / "results.md")
         _swap(fresh, target)
     finally:

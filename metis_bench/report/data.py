@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from metis_bench.errors import MetisBenchError
+from metis_bench.published.attach import Attached
 from metis_bench.systems.base import Kind
 
 SCHEMA = 1  # of results.json
@@ -266,6 +267,7 @@ class _ResultsFile:
     oracle_checks: tuple[OracleCheck, ...] = ()
     failures: tuple[Failure, ...] = ()
     warnings: tuple[str, ...] = ()
+    published: Attached | None = None
 
 
 @dataclass(frozen=True)
@@ -316,6 +318,9 @@ def _check_names(results: _ResultsFile, path: Path) -> None:
         if set_id not in sets or column not in columns or (system is not None and system not in systems):
             message = f"a result names an unknown set, column or system: {set_id}, {column}, {system or 'oracle check'}"
             raise MetisBenchError(message, where=path, fix=RERUN)
+    for row in results.published.rows if results.published else ():
+        if row.set is not None and row.set not in sets:
+            raise MetisBenchError(f"a published row names an unknown set: {row.set}", where=path, fix=RERUN)
 
 
 def _plan(path: Path) -> tuple[dict[tuple[str, str], Item], tuple[PlanRow, ...]]:

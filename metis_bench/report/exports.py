@@ -1,13 +1,23 @@
-"""results.md, results.csv (one row a cell) and scores.csv (one row a score)."""
+"""results.md, results.csv (one row a cell), scores.csv (one row a score), published.csv (one row a printed value)."""
 
 from __future__ import annotations
 
 import csv
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from metis_bench.report.data import OracleCheck, RunData
+from metis_bench.report.published import (
+    HEADING,
+    NOWHERE,
+    PublishedBlock,
+    PublishedCellView,
+    build_block,
+    general_notes,
+    left_out,
+)
 from metis_bench.report.summary import Summary, date
 from metis_bench.report.tables import NO_VALUE, UNRANKED, Board, CellView, RowView, heading, items_compared, quantity
 
@@ -15,6 +25,8 @@ CELL_FIELDS = ["set", "system", "kind", "ranked", "column", "label", "direction"
 CELL_FIELDS += ["ci_level", "penalised", "n", "N", "clusters", "status", "rank", "signature", "protocol"]
 CELL_FIELDS += ["reasons", "extra"]
 SCORE_FIELDS = ["set", "item", "system", "seed", "column", "status", "value", "reason", "signature", "protocol"]
+PUBLISHED_FIELDS = ["set", "table", "cite", "dataset", "system", "variant", "training_data", "kind", "ranked", "metric"]
+PUBLISHED_FIELDS += ["direction", "unit", "printed", "value", "column", "comparable", "flags", "notes"]
 _MARKDOWN = str.maketrans(
     {char: f"\\{char}" for char in "\\`*_[]|~#"} | {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": " ", "\r": " "}
 )
@@ -38,6 +50,27 @@ def write_csv(data: RunData, folder: Path) -> None:
     _write_rows(folder / "scores.csv", SCORE_FIELDS, ([getattr(s, name) for name in SCORE_FIELDS] for s in scores))
 
 
+def write_published(data: RunData, folder: Path) -> None:
+    """published.csv (one row a printed value) and published.json, where the suite asks for published results.
+
+    Files of their own: what reads results.csv never meets a number that was not measured here.
+    """
+    published = data.results.published
+    if published is None:
+        return
+    values: list[list[object]] = []
+    for row in published.rows:
+        for cell in row.cells:
+            metric = published.metrics[cell.metric]
+            place = [row.set, row.table, row.cite, row.dataset, row.system, row.variant, row.training_data]
+            what = [row.kind, row.ranked, cell.metric, metric.direction, metric.unit, cell.printed, cell.value]
+            told = [cell.column, cell.comparable, "; ".join(cell.flags), "; ".join(cell.notes)]
+            values.append([*place, *what, *told])
+    _write_rows(folder / "published.csv", PUBLISHED_FIELDS, values)
+    text = json.dumps(asdict(published), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    (folder / "published.json").write_text(text, encoding="utf-8", newline="\n")
+
+
 def _write_rows(path: Path, fields: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
@@ -55,6 +88,7 @@ def write_markdown(data: RunData, boards: Sequence[Board], summary: Summary, pat
     lines += [f"> **Warning:** {escape(text)}" + "\n" for text in results.warnings]
     for board in boards:
         lines += _board(board)
+    lines += _published_source(data)
     lines += ["## Oracle checks", "", *_checks(results.oracle_checks, data), ""]
     lines += ["## Signatures", ""]
     for name, signature in sorted(results.signatures.items()):
@@ -75,7 +109,40 @@ def _board(board: Board) -> list[str]:
     if any(cell.ci for row in board.rows for cell in row.cells):
         lines += [f"Brackets: {board.interval}.", ""]
     lines += [f"- {escape(label)} does not apply: {escape(reason)}" for label, reason in board.not_applicable]
+    lines += _published(HEADING, board.published) if board.published else []
     return [*lines, ""]
+
+
+def _published(title: str, block: PublishedBlock) -> list[str]:
+    """A block of published rows, its footnotes in square brackets."""
+    lines = ["", f"**{escape(title)}**", "", *(f"Other items. {escape(reason)}.\n" for reason in block.why)]
+    head = ["Table", "System", "Variant", "Flags", *(escape(f"{heading(c)}, {c.beside}") for c in block.columns)]
+    rows = [
+        [*map(escape, (table.name, row.system, row.about, row.flags)), *(_printed(cell) for cell in row.cells)]
+        for table in block.tables
+        for row in table.rows
+    ]
+    lines += [*_table(head, rows), ""]
+    lines += [f"- {escape(f'[{note.number}]')} {note.id}, {escape(note.text)}" for note in block.footnotes]
+    return [*lines, "", "; ".join(f"{flag}: {escape(meaning)}" for flag, meaning in block.legend) + ".", ""]
+
+
+def _printed(cell: PublishedCellView | None) -> str:
+    if cell is None:
+        return NO_VALUE
+    numbers = "".join(escape(f"[{number}]") for number in cell.numbers)
+    return " ".join(filter(None, (cell.text, numbers, f"({cell.flag})")))
+
+
+def _published_source(data: RunData) -> list[str]:
+    """What was published on no stated set, the notes on the whole source, and what is left out."""
+    published, block = data.results.published, build_block(data, None)
+    if published is None:
+        return []
+    lines = [f"## Published results: {escape(published.name)}", "", escape(f"{published.title}. {published.note}"), ""]
+    lines += [f"- Of the whole: {escape(text)}" for text in general_notes(published)]
+    lines += [f"- Left out, {escape(text)}" for text in left_out(published)]
+    return [*lines, *(_published(NOWHERE, block) if block else []), ""]
 
 
 def _row(row: RowView) -> list[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jinja2 import Environment
 
-from metis_bench.report import tables
+from metis_bench.report import published, tables
 from metis_bench.report.audio_files import AudioFolder
 from metis_bench.report.data import RunData
 from metis_bench.report.environment import environment
@@ -43,6 +43,7 @@ def write_index(data: RunData, boards: Sequence[Board], links: Links, summary: S
             date=date(data),
             results=results,
             boards=[(board, build_plots(board)) for board in boards],
+            nowhere_block=published.build_block(data, None),
             columns={column.id: column for column in results.columns},
             set_items={test_set.id: test_set.items for test_set in results.sets},
             failures=group_failures(data, links),
@@ -101,6 +102,10 @@ def _environment() -> Environment:
         items_compared=tables.items_compared,
         arrows=tables.ARROWS,
         unranked=tables.UNRANKED,
+        heading=published.HEADING,
+        nowhere=published.NOWHERE,
+        general_notes=published.general_notes,
+        left_out=published.left_out,
     )
     return made
 

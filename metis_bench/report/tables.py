@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from metis_bench.report.data import Cell, Column, OracleCheck, RunData, System, TestSet
+from metis_bench.report.published import PublishedBlock, PublishedColumn, build_block
 from metis_bench.report.summary import plural
 
 NO_VALUE = "–"
@@ -56,6 +57,7 @@ class Board:
     signatures: tuple[tuple[str, str], ...]  # id, labels of the columns that carry it
     warnings: tuple[str, ...]
     interval: str  # what its intervals are: '95 % interval'
+    published: PublishedBlock | None = None  # what others printed for this set: no rank, not among the rows
 
     @property
     def headline(self) -> tuple[Column, ...]:
@@ -79,7 +81,7 @@ def quantity(value: float | None, column: Column) -> str:
     return NO_VALUE if value is None else number(value, column.decimals) + (f" {column.unit}" if column.unit else "")
 
 
-def heading(column: Column) -> str:
+def heading(column: Column | PublishedColumn) -> str:
     """Label, unit and direction of a column in one line."""
     return f"{column.label}{f' ({column.unit})' if column.unit else ''} {ARROWS[column.direction]}"
 
@@ -115,6 +117,7 @@ def _board(data: RunData, test_set: TestSet) -> Board:
             *(f"{label}: its cells carry different signatures and do not compare" for label in mixed),
         ),
         interval=interval,
+        published=build_block(data, test_set.id),
     )
 
 

@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from metis_bench.corpora.base import Params, corpora
 from metis_bench.errors import SuiteError, nearest
 from metis_bench.metrics.base import metrics
+from metis_bench.published import names as published_names
 from metis_bench.resources import data_dir
 from metis_bench.suite import documents
 from metis_bench.suite.documents import Document, KeyPath, overlay
@@ -32,13 +33,12 @@ from metis_bench.suite.schema import (
     SystemSpec,
     tasks_of,
 )
+from metis_bench.suite.validate import validate
 from metis_bench.systems.base import systems
 from reference_models.errors import InputError
 from reference_models.grid import expand
 
 DEFAULT_PROFILE = "mini"
-SHOWN_ERRORS = 6
-UNION_TAGS = ("[key]", "str")  # what pydantic adds to the place of an error in a union or a key
 
 
 def find_suite(name: str) -> Path:
@@ -165,31 +165,7 @@ def _with_profile(doc: Document, profile: str | None) -> Document:
 
 
 def _validate(model: type[Any], doc: Document, prefix: KeyPath) -> Any:
-    try:
-        return model.model_validate(doc.data)
-    except ValidationError as error:
-        raise _explain(error, model, doc, prefix) from None
-
-
-def _explain(error: ValidationError, model: type[BaseModel], doc: Document, prefix: KeyPath) -> SuiteError:
-    """The first error becomes the message with its file:line; the next few follow, one a line."""
-    messages: list[tuple[KeyPath, str]] = []
-    for detail in error.errors():
-        loc = tuple(x for x in detail["loc"] if x not in UNION_TAGS and not str(x).startswith(("dict[", "function")))
-        path = (*prefix, *loc)
-        if detail["type"] == "extra_forbidden":
-            valid = [*model.model_fields, *(FILE_KEYS if not loc[:-1] and not prefix else ())]
-            text = f"unknown key '{loc[-1]}'{nearest(str(loc[-1]), valid) if len(loc) == 1 else ''}"
-        else:
-            text = f"{'.'.join(map(str, loc)) or 'suite'}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
-        if (path, text) not in messages:
-            messages.append((path, text))
-    rest = []
-    for path, text in messages[1:SHOWN_ERRORS]:
-        place = doc.place(path)
-        where = "" if place is None else f"{place.file}:{place.line}: " if place.line else f"{place.file}: "
-        rest.append(f"\n  also {where}{text}")
-    return doc.error(messages[0][0], messages[0][1] + "".join(rest))
+    return validate(model, doc, prefix, () if prefix else FILE_KEYS)
 
 
 def _params(cls: type[Any], raw: Any, doc: Document, path: KeyPath) -> Params:
@@ -252,6 +228,7 @@ def _resolve(doc: Document, profile: str | None, limit: int | None) -> Suite:
         oracle_order=orders,
         stats=Stats(stats.resamples, stats.level, stats.seed),
         limit=limit,
+        published=_published(model.published, doc),
     )
 
 
@@ -260,6 +237,12 @@ def _registered(registry: Any, name: str, doc: Document, path: KeyPath) -> Any:
         return registry.get(name)
     except SuiteError as error:
         raise doc.error(path, error.message) from None
+
+
+def _published(name: str | None, doc: Document) -> str | None:
+    if name is not None and name not in published_names():
+        raise doc.error(("published",), f"no published results '{name}'{nearest(name, published_names())}")
+    return name
 
 
 def _corpus(key: str, raw: dict[str, Any], doc: Document) -> CorpusSpec:

@@ -58,6 +58,7 @@ class OverlayModel(_Model):
     seeds: list[Annotated[StrictInt, Field(ge=0)]] = [0]
     oracle_order: list[OrderModel] = Field(default_factory=list)
     stats: StatsModel = StatsModel()
+    published: Name | None = None
 
 
 class SuiteModel(OverlayModel):
@@ -142,6 +143,7 @@ class Suite:
     oracle_order: tuple[OracleOrder, ...]
     stats: Stats
     limit: int | None = None
+    published: str | None = None  # whose results stand beside ours, never ranked with them
 
     def header(self) -> dict[str, JSON]:
         """What a report says of the suite at its top."""
@@ -159,6 +161,7 @@ class Suite:
         grids: dict[str, JSON] = {s.name: {"grid": s.grid, "factors": s.factors} for s in self.systems if s.grid}
         return {
             **({"grids": grids} if grids else {}),
+            **({"published": self.published} if self.published else {}),
             **self.header(),
             "corpora": {c.key: {"corpus": c.type, **c.params.model_dump(mode="json")} for c in self.corpora},
             "systems": {s.name: {"system": s.type, **s.params.model_dump(mode="json")} for s in self.systems},
