@@ -124,6 +124,7 @@ def _column_json(c: Column, metric: str) -> dict[str, JSON]:
         "headline": c.headline,
         "worst": c.worst,
         "aggregate": c.aggregate,
+        "ratio": list(c.ratio) if c.aggregate == "ratio" else None,
         "help": c.help,
     }
 

@@ -90,6 +90,7 @@ class Column(_Strict):
     headline: bool = False
     worst: float | None = None
     aggregate: str = "mean"
+    ratio: tuple[str, str] | None = None
     help: str = ""
 
 
