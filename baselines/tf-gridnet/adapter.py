@@ -2,9 +2,11 @@
 
 import os
 
-import soundfile
+import librosa
 import yaml
 from espnet2.bin.enh_inference import SeparateSpeech
+
+RATE = 16000
 
 
 def load(ctx):
@@ -24,6 +26,6 @@ class Enhancer:
         )
 
     def run(self, item):
-        samples, rate = soundfile.read(item["source"], dtype="float32")
-        (speech,) = self.enhance(samples[None, :], fs=self.fs or rate)
-        return speech, rate
+        noisy = librosa.load(item["source"], sr=RATE)[0]
+        (speech,) = self.enhance(noisy[None, :], fs=self.fs)
+        return speech, RATE
