@@ -24,16 +24,18 @@ import json
 import os
 import sys
 
-REPLIES = os.fdopen(
-    os.dup(1), "w", encoding="utf-8"
-)  # before any import of the competitor's: nothing else may write here
-COMMANDS = os.fdopen(os.dup(0), encoding="utf-8")
-os.dup2(2, 1)
-_null = os.open(os.devnull, os.O_RDONLY)
-os.dup2(_null, 0)
-os.close(_null)
-os.set_inheritable(REPLIES.fileno(), False)
-os.set_inheritable(COMMANDS.fileno(), False)
+
+def take_over() -> tuple[TextIO, TextIO]:
+    """Copies of the host's pipes, for us alone: what the competitor prints goes to stderr, and its stdin is empty."""
+    replies, commands = os.dup(1), os.dup(0)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(2, 1)
+    os.dup2(null, 0)
+    os.close(null)
+    return os.fdopen(replies, "w", encoding="utf-8"), os.fdopen(commands, encoding="utf-8")
+
+
+REPLIES, COMMANDS = take_over() if __name__ == "__main__" else (sys.stdout, sys.stdin)  # one who imports us keeps his
 
 import array
 import importlib.util
@@ -45,7 +47,7 @@ import threading
 import time
 import traceback
 import types
-from typing import Any
+from typing import Any, TextIO
 
 PROTOCOL = 1
 

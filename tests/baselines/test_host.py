@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
 import sys
 import wave
 from collections.abc import Callable
@@ -379,3 +380,9 @@ def test_published_and_manual_baselines_cannot_be_run(write: Write, machine_says
     with pytest.raises(MissingPrerequisite, match="baselines import by-hand"):
         cls(cls.params_type()).check()
     assert issubclass(ItemError, MetisBenchError)
+
+
+def test_who_imports_the_worker_keeps_his_stdout() -> None:
+    program = "import sys, metis_bench.systems.baseline; print('data'); print(sys.stdin.read())"
+    done = subprocess.run([sys.executable, "-c", program], input="in", capture_output=True, text=True, check=True)
+    assert done.stdout == "data\nin\n"

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -119,6 +120,17 @@ def other_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin" / "python"
 
 
+@pytest.fixture(scope="module")
+def voicefixer_python(other_python: Path) -> Path:
+    """The same, with VoiceFixer's package and the one it needs that we do not."""
+    site = next(other_python.parent.parent.glob("lib/python*/site-packages"))
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site)]
+    done = subprocess.run([*pip, "voicefixer==0.1.3", "torchlibrosa"], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"pip cannot install voicefixer here: {done.stderr.strip().splitlines()[-1:]}")
+    return other_python
+
+
 @pytest.fixture
 def elsewhere(build: Build, other_python: Path, machine_says: Callable[..., None]) -> Build:
     """As `build`, in the other environment."""
@@ -154,8 +166,6 @@ def noisy(rate: int) -> Audio:
 
 
 def test_rnnoise_is_the_same_as_in_process(elsewhere: Build) -> None:
-    from dataclasses import replace
-
     from metis_bench.systems.rnnoise import DELAY
 
     remote = elsewhere(RNNOISE, tasks=["se"], io={"rate": 48_000, "length": "same", "delay_ms": DELAY / 48})
@@ -169,8 +179,6 @@ def test_rnnoise_is_the_same_as_in_process(elsewhere: Build) -> None:
 
 
 def test_a_torch_network_runs_with_its_own_generators(elsewhere: Build) -> None:
-    from dataclasses import replace
-
     system: System = elsewhere(TORCH, tasks=["se"], io={"rate": 16_000, "length": "same"})
     first, second = requests("se")[:2]
     a, b, again = (system.generate(r).samples for r in (first, second, first))
@@ -178,3 +186,28 @@ def test_a_torch_network_runs_with_its_own_generators(elsewhere: Build) -> None:
     assert np.array_equal(a, again)
     assert not np.array_equal(a, system.generate(replace(first, seed=5)).samples), "the seed reaches torch"
     assert (system.peak_mb() or 0) > 100, "the competitor's memory, not ours"
+
+
+def test_voicefixer_from_its_package_with_random_weights(
+    voicefixer_python: Path, machine_says: Callable[..., None], tmp_path: Path
+) -> None:
+    """End to end without a network: files of no tensors leave upstream's own random initialisation."""
+    import torch
+
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    torch.save({}, weights / "vf.ckpt")
+    torch.save({"generator": {}}, weights / "model.ckpt-1490000_trimed.pt")
+    dead = dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9")
+    machine_says(voicefixer={"python": str(voicefixer_python), "weights": str(weights), "device": "cpu", "vars": dead})
+    cls = systems.get("voicefixer")
+    system = cls(cls.params_type())
+    system.check()
+    system.setup()
+    try:
+        request = replace(requests("se")[0], source=noisy(16_000))
+        output, again = system.generate(request), system.generate(request)
+    finally:
+        system.close()
+    assert output.rate == 44_100 and len(output.samples) == 2 * 44_100
+    assert np.array_equal(output.samples, again.samples) and output.samples.std() > 0
