@@ -145,14 +145,21 @@ Pair = tuple[Score, Score]
 
 def paired(a: Side, b: Side, test_set: str, column: Column) -> Difference:
     """The difference in one column of one set."""
+    return resampled_difference(a, b, test_set, column)[0]
+
+
+def resampled_difference(
+    a: Side, b: Side, test_set: str, column: Column
+) -> tuple[Difference, NDArray[np.float64] | None]:
+    """As `paired`, with the resampled differences; None where fewer than two clusters can be drawn."""
     base = Difference(test_set, column.id, column.label, column.direction)
     cells = [side.data.cells[test_set, side.system, column.id] for side in (a, b)]
     if cells[0].protocol is None or cells[0].protocol != cells[1].protocol:
-        return replace(base, refused=_why_unequal(a, b, test_set, column))
+        return replace(base, refused=_why_unequal(a, b, test_set, column)), None
     values, planned = _common(a, b, test_set, column.id)
     base = replace(base, planned=planned, pairs=len(values))
     if not values:
-        return replace(base, refused="no item has a value on both sides")
+        return replace(base, refused="no item has a value on both sides"), None
     clusters = sorted({item.cluster or item.item for (s, _), item in a.data.items.items() if s == test_set})
     place = {cluster: i for i, cluster in enumerate(clusters)}
     sums = np.zeros((len(clusters), 4))  # numerator and denominator of a, of b
@@ -219,7 +226,7 @@ def _tested(
     terms: Mapping[str, tuple[float, ...]],
     a: Side,
     test_set: str,
-) -> Difference:
+) -> tuple[Difference, NDArray[np.float64] | None]:
     settings, scale = a.data.results.stats, 100.0 if column.ratio and column.unit == "%" else 1.0
     filled = sums[sums[:, 1] > 0]
     total = sums.sum(axis=0)
@@ -228,19 +235,20 @@ def _tested(
         base, a=one, b=other, difference=one - other, clusters=len(filled), worst=_worst(column, terms, scale)
     )
     if len(filled) < 2:
-        return out
+        return out, None
     weights = stats.draws(len(sums), settings.resamples, settings.seed, test_set)
     drawn = stats.resampled(weights, *sums.T)
     kept = (drawn[1] > 0) & (drawn[3] > 0)
     spread = scale * (drawn[0][kept] / drawn[1][kept] - drawn[2][kept] / drawn[3][kept])
     error = float(spread.std() * np.sqrt(len(filled) / (len(filled) - 1)))
     flips = filled[:, 0] - filled[:, 1] * total[2] / total[3] - (filled[:, 2] - filled[:, 3] * total[2] / total[3])
-    return replace(
+    tested = replace(
         out,
         ci=stats.percentiles(spread, stats.expanded(settings.level, len(filled))),
         p=stats.sign_flip(flips.tolist(), settings.resamples, settings.seed, f"{test_set} {column.id}"),
         detectable=stats.detectable(error, len(filled), settings.level),
     )
+    return tested, spread
 
 
 def _worst(column: Column, terms: Mapping[str, tuple[float, ...]], scale: float) -> tuple[Item, ...]:

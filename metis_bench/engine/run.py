@@ -17,6 +17,7 @@ from typing import Any
 
 from metis_bench import provenance
 from metis_bench.config import Config
+from metis_bench.engine import seal
 from metis_bench.engine.aggregate import aggregate
 from metis_bench.engine.generate import Progress, generate, quiet, records
 from metis_bench.engine.measure import measure
@@ -119,6 +120,7 @@ def run(suite: Suite, config: Config, *, out: Path | None = None, progress: Prog
     write_lines(folder / "scores.jsonl", score_lines(suite, prepared.plan, prepared.bound, scores))
     results = aggregate(suite, prepared.plan, prepared.bound, scores, lines, prepared.fingerprints)
     write_json(folder / "results.json", results)
+    write_json(folder / seal.FILE, seal.seal(folder))
     return RunResult(folder, render(folder, store), results)
 
 

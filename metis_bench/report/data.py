@@ -91,6 +91,7 @@ class Column(_Strict):
     worst: float | None = None
     aggregate: str = "mean"
     ratio: tuple[str, str] | None = None
+    family: str = ""
     help: str = ""
 
 
