@@ -245,7 +245,7 @@ def test_f5_as_its_evaluation(tmp_path: Path) -> None:
     assert called["ref_audio"][0]["shape"] == [1, 16_000] and called["ref_audio"][1] == 16_000
     assert called["ref_text"] == "Hello there." and called["gen_text_batches"] == ["Good morning."]
     assert called["model_obj"] == "the model" and called["vocoder"] == "the vocoder"
-    assert called["device"] == "cuda:0" and called["mel_spec_type"] == "vocos" and called["streaming"] is False
+    assert called["device"] == "cuda:0" and called["mel_spec_type"] == "the mel" and called["progress"] is None
     assert solver(called) == (32, 2.0, -1.0, 1.0)
 
 

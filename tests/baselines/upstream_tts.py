@@ -417,7 +417,7 @@ def fake_xtts_v2() -> None:
 
 def fake_f5_tts() -> None:
     class F5TTS:
-        mel_spec_type = "vocos"
+        mel_spec_type = "the mel"
         ema_model, vocoder = "the model", "the vocoder"
 
         @recorded
