@@ -153,7 +153,7 @@ def converse(
     load = {"op": "load", "adapter": str(REPO / "baselines" / baseline / "adapter.py"), "options": options}
     load |= {"device": device, "repo": str(folder), "weights": weights, "work": str(folder)}
     write_prompt(folder / "prompt.wav")
-    item = {"n": 0, "id": "a", "task": "tts", "language": "en", "seed": 2**40 + 7, "out": str(folder / "made")}
+    item = {"id": "a", "task": "tts", "language": "en", "seed": 2**40 + 7, "out": str(folder / "made")}
     item |= {"text": "Good morning.", "prompt": str(folder / "prompt.wav"), "prompt_text": "Hello there.", **changes}
     (folder / "calls.jsonl").write_text("")
     code = f"from tests.baselines.fakes_tts import serve; serve({baseline!r})"
@@ -164,7 +164,7 @@ def converse(
         child = subprocess.Popen(command, cwd=folder, env=variables, stdin=pipe, stdout=pipe, stderr=errors, text=True)
     assert child.stdin is not None and child.stdout is not None
     events: list[dict[str, Any]] = []
-    for message in (load, {"op": "run", "items": [item]}):
+    for message in (load, {"op": "run", "first": 0, "items": [item]}):
         child.stdin.write(json.dumps(message) + "\n")
         child.stdin.flush()
         for line in child.stdout:
