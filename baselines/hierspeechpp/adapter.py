@@ -24,7 +24,7 @@ class HierSpeech:
             ckpt_sr48="speechsr48k/G_100000.pth",
             denoiser_ckpt="denoiser/g_best",
             scale_norm="max",
-            output_sr=ctx.options["output_rate"],
+            output_sr=48000,
             noise_scale_vc=ctx.options["noise_scale"],
             denoise_ratio=ctx.options["denoise_ratio"],
         )

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metis_bench.baselines import manifest, worker
+from metis_bench.baselines import manifest
 
 HERE = Path(__file__).parent
 BASELINES = HERE.parents[1] / "baselines"
+WORKER = Path(manifest.__file__).with_name("worker.py")
 PROMPT = {"prompt": "/in/prompt.wav", "seed": 2**33 + 5}
 TTS = {**PROMPT, "task": "tts", "language": "en", "text": "Good morning.", "prompt_text": "A prompt."}
 VC = {**PROMPT, "task": "vc", "language": "en", "source": "/in/source.wav"}
@@ -82,12 +83,12 @@ def run(
         "weights": places,
         "work": str(work),
     }
-    numbered = [{"n": i, "id": f"item-{i}", "out": str(work / f"out-{i}"), **item} for i, item in enumerate(items)]
-    commands = [load, {"op": "run", "items": numbered}]
+    given = [{"id": f"item-{i}", "out": str(work / f"out-{i}"), **item} for i, item in enumerate(items)]
+    commands = [load, {"op": "run", "first": 0, "items": given}]
     packages = [HERE / "upstreams_vc" / (upstream or name), HERE / "upstreams_vc" / "common"]
     recorded = tmp / "calls.jsonl"
     process = subprocess.Popen(
-        [sys.executable, worker.__file__],
+        [sys.executable, str(WORKER)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
