@@ -224,17 +224,18 @@ class BaselineSystem(System):
         """All that starts it here."""
         said, env = machine.here(self.manifest.name), self.manifest.env
         repo = machine.checkout(self.manifest)
-        limits = self.manifest.limits
+        limits, device = self.manifest.limits, self._device()
+        hidden = {"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {}  # some take whatever GPU they see
         return Launch(
             command=machine.command(self.manifest),
             adapter=self.baseline.adapter.resolve(),
             options=options_of(self.manifest, self.params),
-            device=self._device(),
+            device=device,
             repo=repo,
             weights=machine.weight_paths(self.manifest),
             cwd=repo if env.cwd == "repo" else None,
             pythonpath=[] if repo is None else [repo / part for part in env.pythonpath],
-            env={**OFFLINE, **env.vars, **said.vars},
+            env={**OFFLINE, **hidden, **env.vars, **said.vars},
             limits=limits if said.item_s is None else limits.model_copy(update={"item_s": said.item_s}),
         )
 

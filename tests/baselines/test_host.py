@@ -74,6 +74,7 @@ def test_a_competitor_is_told_its_inputs_and_nothing_else(tell: Tell) -> None:
     assert facts["item"]["seed"] == request.seed and facts["item"]["text"] == request.text
     assert facts["inputs"] == {"prompt": [1, 2, 16_000, 24_000]}
     assert facts["options"] == {"steps": 5, "cfg": 0.7} and facts["device"] == "cpu" and facts["repo"] is None
+    assert facts["env"]["CUDA_VISIBLE_DEVICES"] == "", "it may take whatever GPU it sees"
     assert facts["env"]["HF_HUB_OFFLINE"] == "1" and "PYTHONPATH" not in facts["env"]
     assert Path(facts["cwd"]).is_relative_to(facts["env"]["TMPDIR"])
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from metis_bench import published
 from metis_bench.baselines.manifest import ADAPTER, MANIFEST, find, find_all, read
 from metis_bench.errors import SuiteError
 from metis_bench.resources import data_dir
@@ -69,6 +70,15 @@ def test_the_users_own_come_first(tmp_path: Path, write: Write, monkeypatch: pyt
     assert find_all()["seed-vc"] == tmp_path / "baselines" / "seed-vc"
     with pytest.raises(SuiteError, match="did you mean 'seed-vc'"):
         find("seed-cv")
+
+
+def test_rows_of_the_paper_are_rows_of_the_paper() -> None:
+    paper = published.load(published.find("metis-paper"))
+    printed = {(paper.source.datasets[value.dataset].task, value.system) for value in paper.values}
+    for folder in SHIPPED:
+        manifest = read(folder).manifest
+        for row in manifest.paper:
+            assert any((task, row.system) in printed for task in manifest.tasks), (folder.name, row.system)
 
 
 @pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)
