@@ -39,7 +39,7 @@ SET = "sim"
 
 @dataclass(frozen=True)
 class World:
-    """How the numbers arise: standard deviations of items' difficulty, of clusters' effect on the difference, of noise."""
+    """How the numbers arise. Standard deviations of difficulty, of clusters' effect on the difference, of noise."""
 
     clusters: int = 24
     items: int = 8  # a cluster, on average

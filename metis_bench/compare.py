@@ -202,12 +202,14 @@ def _common(a: Side, b: Side, test_set: str, column: str) -> tuple[dict[str, lis
 
 
 def _scores(side: Side, test_set: str, column: str) -> dict[str, dict[int, Score]]:
-    """Scores with a value, by item and seed."""
+    """Scores with a value, by item and seed. What a metric's columns tell, each of them knows."""
     out: dict[str, dict[int, Score]] = {}
     for (where, item, system, seed), columns in side.data.scores.items():
         score = columns.get(column)
         if where == test_set and system == side.system and score is not None and score.value is not None:
-            out.setdefault(item, {})[seed] = score
+            siblings = (s.detail for s in columns.values() if s.signature == score.signature)
+            shared = {key: value for detail in siblings for key, value in detail.items()}
+            out.setdefault(item, {})[seed] = replace(score, detail={**shared, **score.detail})
     return out
 
 

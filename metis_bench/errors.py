@@ -9,7 +9,7 @@
       |     +-- AudioError          (exit 6)  an audio file cannot be decoded as speech
       +-- Interrupted               (exit 130) Ctrl-C or SIGTERM: the run is resumable
 
-Code 3 is a finished run's own (an oracle order is violated), 70 a bug of ours; 1 and 4 are kept for `gate`.
+Code 3 is a finished run's own (an oracle order is violated), 70 a bug of ours; `gate` ends with 0, 1, 3 or 4.
 """
 
 from __future__ import annotations

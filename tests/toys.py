@@ -37,6 +37,7 @@ def tone(i: int, seconds: float = 0.25) -> np.ndarray:
 
 class ToyCorpusParams(Params):
     count: int = 6
+    clusters: int = 3
     broken: tuple[int, ...] = ()
     task: Task = "se"
     texts: bool = True
@@ -64,7 +65,7 @@ class ToyCorpus(Corpus):
             videos = self.params.videos
             video = None if videos is None else Path(videos) / f"item{i}.mp4"
             source = path if videos is None else None
-            task, cluster = self.params.task, f"c{i % 3}"
+            task, cluster = self.params.task, f"c{i % self.params.clusters}"
             items.append(Item(f"item{i}", task, text=text, source=source, reference=path, video=video, cluster=cluster))
         provides = {f for f in get_args(Field) if any(getattr(i, f) for i in items)}
         return LoadedCorpus(tuple(items), {"": Subset(frozenset(provides))}, "none (tones)")
