@@ -103,7 +103,7 @@ def test_env_without_uv(write: Write, machine_says: Says, command: Command, monk
 def test_a_real_environment(
     write: Write, machine_says: Says, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(create.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
     write(adapter=scaffold.ADAPTER_PY.format(name="toy", copied="prompt", inputs=""), env={"steps": ["true"]})
     assert command("baselines", "env", "toy").code == 0
     rows = {row.step: row for row in ladder.examine("toy", smoke=False).rows}
