@@ -55,13 +55,13 @@ def ask(command: Sequence[str], names: Sequence[str] = ()) -> dict[str, str | No
     """
     try:
         done = subprocess.run(
-            [*command, "-c", VERSIONS, *names],
+            [*command, "-", *names],  # by stdin: a launcher such as ssh would take a program on the line apart
+            input=VERSIONS,
             capture_output=True,
             text=True,
             timeout=60,
             check=False,
             env=without_ours(),
-            stdin=subprocess.DEVNULL,
         )
         return dict(json.loads(done.stdout.splitlines()[-1]))
     except OSError as error:
