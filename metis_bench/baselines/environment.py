@@ -22,7 +22,10 @@ from metis_bench.errors import MissingPrerequisite
 @lru_cache(maxsize=64)
 def commit(repo: Path) -> str | None:
     """The commit of a checkout; None for a folder without git."""
-    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=repo, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=repo, capture_output=True, text=True, check=False)
+    except OSError:  # no git here
+        return None
     return done.stdout.strip() or None
 
 

@@ -83,6 +83,10 @@ def bring(name: str, source: Path, told: Told, *, allow: bool = False, progress:
         staging.chmod(0o755)  # a temporary folder is its owner's alone
         before = len(_below(target)) if target.is_dir() else None
         replace_tree(staging, target)
+    except OSError as error:
+        raise UsageError(
+            f"outputs cannot be kept in {target}: {error.strerror}", fix="make room, or see its rights"
+        ) from None
     finally:
         shutil.rmtree(staging, ignore_errors=True)
     return Brought(target, facts, before)
@@ -164,7 +168,7 @@ def _facts(source: Path, told: Told, rows: Sequence[Mapping[str, Any]], problems
     return {
         "schema": 1,
         "imported": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "by": told.by or getpass.getuser(),
+        "by": told.by or _user(),
         "from": str(source),
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
         "note": told.note,
@@ -175,6 +179,13 @@ def _facts(source: Path, told: Told, rows: Sequence[Mapping[str, Any]], problems
         "problems": problems,
         "files": [{key: value for key, value in row.items() if value is not None} for row in rows],
     }
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        return "unknown"
 
 
 def origin(folder: Path) -> str:

@@ -17,7 +17,6 @@ from metis_bench.baselines.environment import Unmet, ask, commit, parsed, requir
 from metis_bench.baselines.manifest import Manifest, WeightFile
 from metis_bench.baselines.overview import outputs_missing
 from metis_bench.baselines.rows import Row
-from metis_bench.config import cuda_visible
 from metis_bench.errors import MissingPrerequisite
 from metis_bench.hashing import kept_sha256
 from metis_bench.systems.imported import SUFFIXES
@@ -187,21 +186,22 @@ def get_tool(tool: str) -> str:
 
 def gpu(manifest: Manifest) -> Iterator[Row]:
     """There where it is required; where it is only recommended, slow without."""
-    needs, said = manifest.device, machine.here(manifest.name).device
+    needs = manifest.device
     if needs.gpu == "none":
         yield Row("gpu", "ok", "has no use for one")
         return
-    if said == "cpu" or (said is None and not cuda_visible()):
-        why = "metis-bench.yaml says device: cpu" if said else "no GPU is visible (nvidia-smi, CUDA_VISIBLE_DEVICES)"
-        if needs.gpu == "required":
-            other = "take 'device: cpu' out of metis-bench.yaml" if said else "run it where there is one: nvidia-smi -L"
-            yield Row("gpu", "missing", f"{why}, and it has no CPU path", other)
-        else:
-            yield Row("gpu", "warning", f"{why}: slow")
+    try:
+        machine.require_gpu(manifest)
+    except MissingPrerequisite as error:
+        yield Row("gpu", "missing", error.message, error.fix)
+        return
+    why = machine.on_cpu(manifest)
+    if why is not None:
+        yield Row("gpu", "warning", f"{why}: slow")
         return
     names = provenance.hardware()["gpus"]
     memory = f"; it needs about {needs.vram_gb:g} GB" if needs.vram_gb else ""
-    yield Row("gpu", "ok", f"{said or names or 'visible'}{memory}")
+    yield Row("gpu", "ok", f"{machine.here(manifest.name).device or names or 'visible'}{memory}")
 
 
 def outputs(manifest: Manifest) -> Iterator[Row]:

@@ -24,7 +24,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from metis_bench.baselines.manifest import Baseline, Manifest, WeightFile, find
-from metis_bench.config import BASELINES, home
+from metis_bench.config import BASELINES, cuda_visible, home
 from metis_bench.errors import MissingPrerequisite
 
 
@@ -211,18 +211,38 @@ def require_licences(manifest: Manifest) -> None:
         )
 
 
+def on_cpu(manifest: Manifest) -> str | None:
+    """Why it would run without a GPU; None if it would not."""
+    said = here(manifest.name).device
+    if said == "cpu":
+        return "metis-bench.yaml says device: cpu"
+    return None if said or cuda_visible() else "no GPU is visible (nvidia-smi, CUDA_VISIBLE_DEVICES)"
+
+
+def require_gpu(manifest: Manifest) -> None:
+    """Raise MissingPrerequisite where it cannot do without one and there is none."""
+    why = on_cpu(manifest) if manifest.device.gpu == "required" else None
+    if why is not None:
+        told = here(manifest.name).device == "cpu"
+        raise MissingPrerequisite(
+            f"{why}, and '{manifest.name}' has no CPU path",
+            fix="take 'device: cpu' out of metis-bench.yaml" if told else "run it where there is one: nvidia-smi -L",
+        )
+
+
 def first_missing(manifest: Manifest) -> tuple[str, MissingPrerequisite] | None:
     """What a run would stop at here, and why; None where all is there. Cheap: looks at files only."""
     return next(missing(manifest), None)
 
 
 def missing(manifest: Manifest) -> Iterator[tuple[str, MissingPrerequisite]]:
-    """Everything of the kind: (licence | interpreter | checkout | weights, the error)."""
+    """Everything of the kind: (licence | interpreter | checkout | weights | GPU, the error)."""
     checks: dict[str, Callable[[Manifest], object]] = {
         "licence": require_licences,
         "interpreter": command,
         "checkout": checkout,
         "weights": weight_paths,
+        "GPU": require_gpu,
     }
     for what, check in checks.items():
         try:

@@ -14,7 +14,7 @@ from metis_bench.errors import MissingPrerequisite, SuiteError
 def listing(task: str | None = None) -> list[dict[str, Any]]:
     """A row a baseline: name, title, tasks, status, licences, `state`, and why and how to mend it. Looks at files only.
 
-    state: ready, needs licence | interpreter | checkout | weights | outputs, published numbers only, or broken
+    state: ready, needs licence | interpreter | checkout | weights | GPU | outputs, published numbers only, or broken
     """
     rows = []
     for name, folder in find_all(machine.own_folders()).items():

@@ -12,6 +12,7 @@ from metis_bench.baselines.manifest import ADAPTER, MANIFEST, find_all, read
 from metis_bench.config import FILE_NAME
 from metis_bench.corpora.base import Task
 from metis_bench.errors import UsageError
+from metis_bench.files import write_atomic
 from metis_bench.suite.load import system_names
 from metis_bench.suite.schema import NAME
 
@@ -134,9 +135,11 @@ def scaffold(name: str, tasks: Sequence[Task], folder: Path | None = None) -> Sc
     inputs = "\n".join(f"        {t}: {INPUTS[t]}" for t in tasks)
     length = "same" if same else "free"
     text = SYSTEM_YAML.format(name=name, tasks=", ".join(tasks), config=FILE_NAME, length=length)
-    place.mkdir(parents=True)
-    (place / MANIFEST).write_text(text, encoding="utf-8")
-    (place / ADAPTER).write_text(ADAPTER_PY.format(name=name, copied=copied, inputs=inputs), encoding="utf-8")
+    try:
+        write_atomic(place / MANIFEST, text.encode())
+        write_atomic(place / ADAPTER, ADAPTER_PY.format(name=name, copied=copied, inputs=inputs).encode())
+    except OSError as error:
+        raise UsageError(f"cannot write to {place}: {error.strerror}") from None
     read(place)  # what is written is valid
     found = find_all(machine.own_folders()).get(name)
     config = None if found is not None else f"baseline_folders: [{parent.resolve()}]"
