@@ -93,6 +93,8 @@ def _paragraphs(facts: Mapping[str, Any]) -> Iterator[list[str]]:
     if m["status"] != "published":
         yield _section("environment", needs)
         yield _section("then, in it, by hand", env["steps"])
+    if m["status"] == "manual":
+        yield _section("upstream's weights", map(_origin, m["weights"]))
     yield _section("on this machine", _places(facts["places"]))
     if m["status"] == "runnable":
         yield ["in metis-bench.yaml, whatever of it applies:", *(f"  {line}" for line in facts["yaml"].splitlines())]
@@ -112,6 +114,14 @@ def _likeness(row: Mapping[str, Any]) -> str:
 
 def _options(options: Mapping[str, Any]) -> str:
     return ", ".join(f"{key}={value}" for key, value in options.items()) or "no options"
+
+
+def _origin(weight: Mapping[str, Any]) -> str:
+    """Where a weight file comes from, for one who runs upstream's own scripts."""
+    where = (
+        weight["url"] or weight["manual"] or " ".join(filter(None, [weight["hf"], weight["file"], *weight["files"]]))
+    )
+    return f"{weight['id']}: {where}"
 
 
 def _section(title: str, lines: Any) -> list[str]:

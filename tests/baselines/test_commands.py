@@ -297,6 +297,10 @@ def test_show(write: Write, machine_says: Says, command: Command) -> None:
     assert entry["accept"] == ["nc"]
     assert machine.problem(entry) is None
     assert command("baselines", "show", "nothing").code == 2
+    write("brought", adapter=None, status="manual", weights=[{"id": "model", "hf": "owner/name", "file": "model.pt"}])
+    text = command("baselines", "show", "brought").out
+    assert "model: owner/name model.pt" in text
+    assert "baselines import brought DIR" in text
 
 
 def test_the_machines_doctor_counts_them(write: Write, machine_says: Says, monkeypatch: pytest.MonkeyPatch) -> None:
