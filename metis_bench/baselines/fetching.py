@@ -39,11 +39,23 @@ def fetch_weights(
         f"{manifest.title}: code {manifest.licence.code}, weights {manifest.licence.weights} ({manifest.upstream.url})"
     )
     machine.require_licences(manifest)
-    rows = []
-    for file in sorted(manifest.weights, key=lambda w: len(Path(w.place).parts)):  # folders before what goes into them
-        asked = file.id in ids if ids else not file.optional
-        rows.append(_one(manifest, file, asked, tell, progress))
-    return rows
+    ordered = sorted(manifest.weights, key=lambda w: len(Path(w.place).parts))  # folders before what goes into them
+    asked = {file.id for file in ordered if (file.id in ids if ids else not file.optional)}
+    _require_hub(manifest, [file for file in ordered if file.id in asked])
+    return [_one(manifest, file, file.id in asked, tell, progress) for file in ordered]
+
+
+def _require_hub(manifest: Manifest, files: Sequence[WeightFile]) -> None:
+    """Raise MissingPrerequisite, with all that has to be brought, where the user wants no word with the hub."""
+    from huggingface_hub import constants
+
+    places = [(file, machine.weight_path(manifest.name, file)) for file in files if file.hf is not None]
+    lacking = [by_hand(file, path) for file, path in places if not path.exists()]
+    if lacking and constants.HF_HUB_OFFLINE:
+        raise MissingPrerequisite(
+            f"{len(lacking)} of the weights of '{manifest.name}' are not here, and HF_HUB_OFFLINE says not to fetch them",
+            fix="unset HF_HUB_OFFLINE and run the same command again; or\n       " + "\n       ".join(lacking),
+        )
 
 
 def _one(
@@ -63,7 +75,7 @@ def _one(
     tell(f"{file.id}: from {file.hf or file.url} to {path}")
     path.parent.mkdir(parents=True, exist_ok=True)
     if file.hf is not None:
-        _from_hub(manifest, file, path)
+        _from_hub(file, path)
     else:
         _from_address(manifest, file, path, progress)
     wrong = damage(file, path)
@@ -79,15 +91,10 @@ def by_hand(file: WeightFile, path: Path) -> str:
     return f"get {what} where there is a network, and put it at {path}"
 
 
-def _from_hub(manifest: Manifest, file: WeightFile, path: Path) -> None:
+def _from_hub(file: WeightFile, path: Path) -> None:
     """Raises MissingPrerequisite, with what a user can do about it."""
-    from huggingface_hub import constants, errors, hf_hub_download, snapshot_download
+    from huggingface_hub import errors, hf_hub_download, snapshot_download
 
-    if constants.HF_HUB_OFFLINE:
-        raise MissingPrerequisite(
-            f"'{file.id}' of '{manifest.name}' is not here, and HF_HUB_OFFLINE says not to fetch it",
-            fix=f"unset HF_HUB_OFFLINE and run the same command again; or {by_hand(file, path)}",
-        )
     assert file.hf is not None
     aside = path.parent / f".{file.id}.part"
     try:

@@ -242,12 +242,14 @@ def test_fetch_without_a_network(
 
 def test_fetch_offline(write: Write, machine_says: Says, command: Command, hub: list[Any], monkeypatch: Any) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    write(weights=[WEIGHTS[0]])
+    write(weights=WEIGHTS)
     done = command("baselines", "fetch", "toy")
     assert done.code == 5
     assert "HF_HUB_OFFLINE" in done.err
     place = machine.weights_folder("toy") / "sub" / "model.pt"
     assert f"get sub/model.pt of owner/name (Hugging Face) where there is a network, and put it at {place}" in done.err
+    assert "config.json, *.txt of owner/name" in done.err, "all of them at once"
+    assert "owner/more" not in done.err
     assert hub == []
     write(weights=[])
     assert command("baselines", "fetch", "toy").code == 2
