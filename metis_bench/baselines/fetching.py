@@ -53,7 +53,7 @@ def _require_hub(manifest: Manifest, files: Sequence[WeightFile]) -> None:
     lacking = [by_hand(file, path) for file, path in places if not path.exists()]
     if lacking and constants.HF_HUB_OFFLINE:
         raise MissingPrerequisite(
-            f"{len(lacking)} of the weights of '{manifest.name}' are not here, and HF_HUB_OFFLINE forbids to fetch them",
+            f"{len(lacking)} of the weights of '{manifest.name}' are not here, and HF_HUB_OFFLINE forbids a fetch",
             fix="unset HF_HUB_OFFLINE and run the same command again; or\n       " + "\n       ".join(lacking),
         )
 
