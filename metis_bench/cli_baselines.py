@@ -223,3 +223,35 @@ def new(name: str, tasks: tuple[str, ...], folder: Path | None, config: str | No
     else:
         click.echo(scaffolded(made), nl=False)
     return 0
+
+
+@baselines.command()
+@click.argument("name", required=False)
+@click.option("--preset", metavar="NAME", help="Of the baseline (default: its first).")
+@config_option
+@json_option
+@debug_option
+def conformance(name: str | None, preset: str | None, config: str | None, as_json: bool) -> int:
+    """Does a baseline keep the contract: the same item in another order and a fresh worker, the same bits?
+
+    Without NAME: adapters that misbehave in every known way, to see that this machine holds them.
+
+    \b
+    Example:
+      metis-bench baselines conformance my-model
+    """
+    from metis_bench import terminal
+    from metis_bench.baselines.conformance import endure, examine
+    from metis_bench.baselines.machine import known
+    from metis_bench.config import load_config
+
+    load_config(config)
+    checks = []
+    for check in endure() if name is None else examine(known(name), {"preset": preset}):
+        checks.append({"check": check.name, "ok": check.ok, "detail": check.detail})
+        _say(f"{check.name}: {'ok' if check.ok else 'FAILED'}")
+    if as_json:
+        print_json(checks)
+    else:
+        terminal.show_rows("conformance", checks)
+    return 0 if all(check["ok"] for check in checks) else 6

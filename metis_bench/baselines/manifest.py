@@ -223,7 +223,7 @@ def read(folder: Path) -> Baseline:
     try:
         manifest = Manifest.model_validate(document.data)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")  # a slip is also a key that lacks
         at = first["loc"]
         where = ".".join(map(str, at)) or "it"
         message = first["msg"].removeprefix("Value error, ")
