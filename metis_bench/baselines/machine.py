@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from metis_bench.baselines.manifest import Baseline, Manifest, WeightFile, find
 from metis_bench.config import BASELINES, cuda_visible, home
@@ -47,16 +47,6 @@ class Here(BaseModel):
         if self.python is not None and self.launcher:
             raise ValueError("give either python or launcher")
         return self
-
-
-def problem(entry: Any) -> tuple[tuple[str | int, ...], str] | None:
-    """What is wrong with an entry of the config, and where in it; None if nothing is."""
-    try:
-        Here.model_validate(entry)
-    except ValidationError as error:
-        first = error.errors()[0]
-        return first["loc"], first["msg"].removeprefix("Value error, ")
-    return None
 
 
 def facts() -> Mapping[str, Any]:
