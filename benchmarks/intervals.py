@@ -17,8 +17,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from metis_bench import stats
-from metis_bench.compare import Difference, Side, paired
-from metis_bench.gate import Rule, check
+from metis_bench.comparison import Difference, Side, paired
+from metis_bench.gating import Rule, check
 from metis_bench.report.data import (
     Cell,
     Column,

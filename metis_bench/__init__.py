@@ -6,6 +6,8 @@ Every command is a thin wrapper of one of these:
     config = load_config()
     prepared = prepare(suite, config)      # the plan: every (system, item, seed)
     result = run(suite, config)            # generate, measure, aggregate, report
+    compare(result.folder, other_folder)   # paired differences, system by system
+    gate(result.folder, base, policy)      # is it worse?
 """
 
 from __future__ import annotations
@@ -14,10 +16,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from metis_bench.comparison import compare
     from metis_bench.config import Config, load_config
     from metis_bench.engine.prepare import Prepared, prepare
     from metis_bench.engine.run import RunResult, run
     from metis_bench.errors import MetisBenchError
+    from metis_bench.gating import gate
     from metis_bench.suite.load import load_suite
     from metis_bench.suite.schema import Suite
 
@@ -29,6 +33,8 @@ _HOME = {
     "Prepared": "metis_bench.engine.prepare",
     "RunResult": "metis_bench.engine.run",
     "Suite": "metis_bench.suite.schema",
+    "compare": "metis_bench.comparison",
+    "gate": "metis_bench.gating",
     "load_config": "metis_bench.config",
     "load_suite": "metis_bench.suite.load",
     "prepare": "metis_bench.engine.prepare",
@@ -42,6 +48,8 @@ __all__ = [
     "RunResult",
     "Suite",
     "__version__",
+    "compare",
+    "gate",
     "load_config",
     "load_suite",
     "prepare",

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import click
 
 from metis_bench import __version__
+from metis_bench.cli_baselines import baselines
 from metis_bench.cli_compare import compare, gate
 from metis_bench.cli_listen import listen
 from metis_bench.errors import MetisBenchError
@@ -45,6 +46,7 @@ def cli() -> None:
 cli.add_command(listen)
 cli.add_command(compare)
 cli.add_command(gate)
+cli.add_command(baselines)
 
 
 @cli.command()

@@ -45,7 +45,7 @@ def compare(
       metis-bench compare latest --system my-adapter
       metis-bench compare runs/new runs/old --system my-adapter --out comparison.md
     """
-    from metis_bench.compare import compare as compare_runs
+    from metis_bench.comparison import compare as compare_runs
     from metis_bench.config import load_config
     from metis_bench.engine.inspect import find_run
     from metis_bench.files import write_atomic
@@ -94,8 +94,8 @@ def gate(
     from metis_bench.config import load_config
     from metis_bench.engine.inspect import find_run
     from metis_bench.files import write_atomic
-    from metis_bench.gate import gate as judge
-    from metis_bench.gate import read_policy
+    from metis_bench.gating import gate as judge
+    from metis_bench.gating import read_policy
     from metis_bench.report.comparison import gate_json, gate_junit, gate_markdown
 
     machine, rules = load_config(config), read_policy(policy)

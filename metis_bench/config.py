@@ -214,19 +214,14 @@ def _value(doc: documents.Document, key: str, value: Any, base: Path) -> Any:
 
 def _baselines(doc: documents.Document, value: Any, absolute: Callable[..., Path]) -> dict[str, dict[str, Any]]:
     """Entries by name, their paths made absolute."""
-    from metis_bench.baselines.machine import Here, problem
+    from metis_bench.baselines.machine import Here
+    from metis_bench.suite.validate import validate
 
     if not isinstance(value, dict):
         raise doc.error(("baselines",), "baselines must map the names of baselines to what is said of them")
     out = {}
     for name, entry in value.items():
-        wrong = problem(entry)
-        if wrong is not None:
-            at, message = wrong
-            hint = nearest(str(at[-1]), Here.model_fields) if at and message.startswith("Extra") else ""
-            raise doc.error(
-                ("baselines", name, *at), f"{'.'.join(map(str, ('baselines', name, *at)))}: {message}{hint}"
-            )
+        validate(Here, documents.Document(entry, doc.places), ("baselines", name))
         paths = {k: str(absolute(entry[k], ("baselines", name, k))) for k in ("repo", "weights") if k in entry}
         python = entry.get("python", "")
         if "/" in python:  # a symlink of a virtual environment must not be followed to the interpreter behind it

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from metis_bench import provenance
+from metis_bench.baselines import overview
 from metis_bench.config import CHECKPOINTS, Config, load_config
 from metis_bench.corpora.base import corpora
 from metis_bench.errors import MissingPrerequisite, install_command
@@ -29,7 +30,15 @@ def examine(config_file: str | None) -> list[dict[str, Any]]:
     rows += [_corpus(name, config) for name in corpora.names()]
     rows += _checkpoints()
     rows += _metric_weights()
+    rows.append(_baselines())
     return rows
+
+
+def _baselines() -> dict[str, Any]:
+    """How many competitors could be measured here; each has a doctor of its own."""
+    able, ready = overview.counts()
+    fix = None if ready == able else "metis-bench baselines list, then: metis-bench baselines doctor NAME"
+    return _row("baselines", "optional" if fix else "ok", f"{able} runnable, {ready} ready", fix)
 
 
 def _metric_weights() -> list[dict[str, Any]]:

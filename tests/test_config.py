@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import pytest
 
-from metis_bench.config import Config, load_config, load_plugins
+from metis_bench.config import BASELINES, Config, load_config, load_plugins
 from metis_bench.errors import MissingPrerequisite, SuiteError
 from metis_bench.systems.base import fingerprint, systems
 
@@ -115,3 +117,28 @@ def test_gpus_follow_the_config_then_the_environment(monkeypatch: pytest.MonkeyP
     assert Config(devices=("0",)).gpus() == ("0",)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert Config().gpus() == ()
+
+
+def test_baselines_are_checked_and_their_paths_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(BASELINES, "")
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").symlink_to("/usr/bin/env")
+    file = tmp_path / "metis-bench.yaml"
+    file.write_text(
+        "baseline_folders: [mine]\n"
+        "baselines:\n  a: {python: bin/python, weights: w, accept: [x]}\n  b: {python: python3}\n"
+    )
+    config = load_config(str(file))
+    own = {"python": str(tmp_path / "bin" / "python"), "weights": str(tmp_path / "w"), "accept": ["x"]}
+    assert config.baselines == {"a": own, "b": {"python": "python3"}}, "a link to an interpreter is not followed"
+    assert json.loads(os.environ[BASELINES]) == {"folders": [str(tmp_path / "mine")], "baselines": config.baselines}
+    for entry, line, says in (
+        ("a: {pyton: x}", 2, "did you mean 'python'"),
+        ("a: {python: x, launcher: [y]}", 2, "either python or launcher"),
+        ("a: x", 2, "a: "),
+        ("a: {device: gpu}", 2, "device"),
+    ):
+        file.write_text(f"baselines:\n  {entry}\n")
+        with pytest.raises(SuiteError, match=says) as error:
+            load_config(str(file))
+        assert error.value.line == line

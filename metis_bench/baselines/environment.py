@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
 from metis_bench.baselines.machine import command
 from metis_bench.baselines.manifest import Manifest
+from metis_bench.errors import MissingPrerequisite
 
 
 @lru_cache(maxsize=64)
 def commit(repo: Path) -> str | None:
     """The commit of a checkout; None for a folder without git."""
-    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=repo, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=repo, capture_output=True, text=True, check=False)
+    except OSError:  # no git here
+        return None
     return done.stdout.strip() or None
 
 
@@ -29,24 +38,104 @@ def package_version(manifest: Manifest) -> str | None:
 
 
 VERSIONS = """
-import importlib.metadata as m, json, sys
+import importlib.metadata as m, json, re, sys
+def plain(name):
+    return re.sub("[-_.]+", "-", name).lower()
 def version(name):
     try:
         return m.version(name)
-    except m.PackageNotFoundError:
-        return None
-print(json.dumps({"python": sys.version.split()[0], **{n: version(n) for n in sys.argv[1:]}}))
+    except m.PackageNotFoundError:  # old Pythons do not take ruamel.yaml for ruamel_yaml
+        return next((d.version for d in m.distributions() if plain(d.metadata["Name"] or "") == plain(name)), None)
+python = "{}.{}.{}".format(*sys.version_info[:3])
+print(json.dumps(dict({n: version(n) for n in sys.argv[1:]}, python=python)))
 """
+
+
+def ask(command: Sequence[str], names: Sequence[str] = ()) -> dict[str, str | None]:
+    """Versions of distributions in an environment, and of its `python`. Nothing is imported.
+
+    Raises MissingPrerequisite when the interpreter does not start.
+    """
+    try:
+        done = subprocess.run(
+            [*command, "-", *names],  # by stdin: a launcher such as ssh would take a program on the line apart
+            input=VERSIONS,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env=without_ours(),
+        )
+        return dict(json.loads(done.stdout.splitlines()[-1]))
+    except OSError as error:
+        reason = str(error.strerror)
+    except subprocess.TimeoutExpired:
+        reason = "no answer in 60 s"
+    except (ValueError, IndexError):
+        last = done.stderr.strip().splitlines()[-1:]
+        reason = f"exit code {done.returncode}" + "".join(f", {line}" for line in last)
+    raise MissingPrerequisite(f"{shlex.join(command)} does not start a Python ({reason})")
 
 
 @lru_cache(maxsize=64)
 def installed(command: tuple[str, ...], names: tuple[str, ...]) -> Mapping[str, str | None]:
-    """Versions of distributions in an environment, and of its Python. Nothing is imported; empty if it cannot start."""
-    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    """As `ask`, once a process; empty where it does not start."""
     try:
-        done = subprocess.run(
-            [*command, "-c", VERSIONS, *names], capture_output=True, text=True, timeout=60, check=False, env=env
-        )
-        return dict(json.loads(done.stdout.splitlines()[-1]))
-    except (OSError, subprocess.TimeoutExpired, ValueError, IndexError):
+        return ask(command, names)
+    except MissingPrerequisite:
         return {}
+
+
+def without_ours() -> dict[str, str]:
+    """The environment variables for another Python: our module path is not its."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
+def requirements(manifest: Manifest) -> list[str]:
+    """All that pip is asked for: `env.requires`, and the package itself where that does not name it."""
+    package = manifest.upstream.package
+    named = {canonicalize_name(asked.name) for asked in map(parsed, manifest.env.requires) if asked is not None}
+    own = None if package is None else parsed(package)
+    given = own is not None and canonicalize_name(own.name) in named
+    return [*([] if package is None or given else [package]), *manifest.env.requires]
+
+
+def parsed(requirement: str) -> Requirement | None:
+    """None for what is no requirement but an option of pip's, or a bare address."""
+    try:
+        return Requirement(requirement)
+    except InvalidRequirement:
+        return None
+
+
+@dataclass(frozen=True)
+class Unmet:
+    """A requirement that an environment does not meet. pinned: it has another version than the one that was tried."""
+
+    requirement: str
+    name: str
+    found: str | None
+    pinned: bool
+
+
+def unmet(requirements: Sequence[str], versions: Mapping[str, str | None]) -> list[Unmet]:
+    """Those of `requirements` that `versions` (of `ask`) do not meet, told from versions alone."""
+    found = []
+    for line in requirements:
+        asked = parsed(line)
+        if asked is None or not applies(asked, versions):
+            continue
+        version = versions.get(asked.name)
+        if version is None or not asked.specifier.contains(version, prereleases=True):
+            exact = all(clause.operator in ("==", "===") for clause in asked.specifier)
+            found.append(Unmet(line, asked.name, version, version is not None and exact))
+    return found
+
+
+def applies(asked: Requirement, versions: Mapping[str, str | None]) -> bool:
+    """Whether its marker holds for that Python; other markers are taken to be as here."""
+    python = versions.get("python")
+    if asked.marker is None or python is None:
+        return asked.marker is None or asked.marker.evaluate()
+    short = ".".join(python.split(".")[:2])
+    return asked.marker.evaluate({"python_version": short, "python_full_version": python})

@@ -14,16 +14,17 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from metis_bench.baselines.manifest import Baseline, Manifest, WeightFile, find
-from metis_bench.config import BASELINES, home
+from metis_bench.config import BASELINES, cuda_visible, home
 from metis_bench.errors import MissingPrerequisite
 
 
@@ -46,16 +47,6 @@ class Here(BaseModel):
         if self.python is not None and self.launcher:
             raise ValueError("give either python or launcher")
         return self
-
-
-def problem(entry: Any) -> tuple[tuple[str | int, ...], str] | None:
-    """What is wrong with an entry of the config, and where in it; None if nothing is."""
-    try:
-        Here.model_validate(entry)
-    except ValidationError as error:
-        first = error.errors()[0]
-        return first["loc"], first["msg"].removeprefix("Value error, ")
-    return None
 
 
 def facts() -> Mapping[str, Any]:
@@ -134,8 +125,7 @@ def checkout(manifest: Manifest) -> Path | None:
     """Its repository, if it needs one. Raises MissingPrerequisite."""
     if not manifest.upstream.clone:
         return None
-    said = here(manifest.name).repo
-    repo = path_of(said) if said else repo_folder(manifest)
+    repo = repo_place(manifest)
     if not repo.is_dir():
         raise MissingPrerequisite(
             f"baseline '{manifest.name}' needs a checkout of {manifest.upstream.url}, which is not at {repo}",
@@ -144,15 +134,31 @@ def checkout(manifest: Manifest) -> Path | None:
     return repo
 
 
-def clone_command(manifest: Manifest, repo: Path) -> str:
-    """How to get the checkout, at the commit the adapter was written for."""
-    upstream = manifest.upstream
-    steps = [f"git clone {upstream.url} '{repo}'"]
+def repo_place(manifest: Manifest) -> Path:
+    """Where its checkout is, or is to be: the config's folder, else ours."""
+    said = here(manifest.name).repo
+    return path_of(said) if said else repo_folder(manifest)
+
+
+def clone_steps(manifest: Manifest, repo: Path) -> list[list[str]]:
+    """How to get the checkout, at the commit the adapter was written for, as commands."""
+    upstream, git = manifest.upstream, ["git", "-C", str(repo)]
+    steps = [["git", "clone", upstream.url, str(repo)]]
     if upstream.commit:
-        steps.append(f"git -C '{repo}' checkout {upstream.commit}")
+        steps.append([*git, "checkout", "--quiet", upstream.commit])
     if upstream.submodules:
-        steps.append(f"git -C '{repo}' submodule update --init {' '.join(upstream.submodules)}")
-    return " && ".join(steps)
+        steps.append(submodule_step(repo, upstream.submodules))
+    return steps
+
+
+def submodule_step(repo: Path, submodules: list[str]) -> list[str]:
+    """What fills them."""
+    return ["git", "-C", str(repo), "submodule", "update", "--init", "--recursive", *submodules]
+
+
+def clone_command(manifest: Manifest, repo: Path) -> str:
+    """The same as one line of a shell."""
+    return " && ".join(shlex.join(step) for step in clone_steps(manifest, repo))
 
 
 def weight_path(name: str, file: WeightFile) -> Path:
@@ -193,3 +199,43 @@ def require_licences(manifest: Manifest) -> None:
             fix=f"see {manifest.upstream.url}, then in metis-bench.yaml:  baselines: "
             f"{{{manifest.name}: {{accept: [{', '.join(lacking)}]}}}}",
         )
+
+
+def on_cpu(manifest: Manifest) -> str | None:
+    """Why it would run without a GPU; None if it would not."""
+    said = here(manifest.name).device
+    if said == "cpu":
+        return "metis-bench.yaml says device: cpu"
+    return None if said or cuda_visible() else "no GPU is visible (nvidia-smi, CUDA_VISIBLE_DEVICES)"
+
+
+def require_gpu(manifest: Manifest) -> None:
+    """Raise MissingPrerequisite where it cannot do without one and there is none."""
+    why = on_cpu(manifest) if manifest.device.gpu == "required" else None
+    if why is not None:
+        told = here(manifest.name).device == "cpu"
+        raise MissingPrerequisite(
+            f"{why}, and '{manifest.name}' has no CPU path",
+            fix="take 'device: cpu' out of metis-bench.yaml" if told else "run it where there is one: nvidia-smi -L",
+        )
+
+
+def first_missing(manifest: Manifest) -> tuple[str, MissingPrerequisite] | None:
+    """What a run would stop at here, and why; None where all is there. Cheap: looks at files only."""
+    return next(missing(manifest), None)
+
+
+def missing(manifest: Manifest) -> Iterator[tuple[str, MissingPrerequisite]]:
+    """Everything of the kind: (licence | interpreter | checkout | weights | GPU, the error)."""
+    checks: dict[str, Callable[[Manifest], object]] = {
+        "licence": require_licences,
+        "interpreter": command,
+        "checkout": checkout,
+        "weights": weight_paths,
+        "GPU": require_gpu,
+    }
+    for what, check in checks.items():
+        try:
+            check(manifest)
+        except MissingPrerequisite as error:
+            yield what, error

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from metis_bench.corpora.base import Task
 from metis_bench.errors import SuiteError, nearest
@@ -21,6 +21,7 @@ from metis_bench.hashing import sha256_bytes, sha256_json
 from metis_bench.resources import data_dir
 from metis_bench.suite import documents
 from metis_bench.suite.schema import NAME
+from metis_bench.suite.validate import validate
 
 MANIFEST, ADAPTER = "system.yaml", "adapter.py"
 Name: TypeAlias = Annotated[str, Field(pattern=NAME, max_length=80)]
@@ -220,30 +221,12 @@ def read(folder: Path) -> Baseline:
     """The baseline in a folder. Raises SuiteError with file:line."""
     file = folder / MANIFEST
     document = documents.read(file)
-    try:
-        manifest = Manifest.model_validate(document.data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        at = first["loc"]
-        where = ".".join(map(str, at)) or "it"
-        message = first["msg"].removeprefix("Value error, ")
-        known = _keys_at(at[:-1])
-        hint = nearest(str(at[-1]), known) if first["type"] == "extra_forbidden" and known else ""
-        raise document.error(at, f"{where}: {message}{hint}") from None
+    manifest = validate(Manifest, document)
     if manifest.name != folder.name:
         raise document.error(("name",), f"name '{manifest.name}' must be the folder's, '{folder.name}'")
     if manifest.status == "runnable" and not (folder / ADAPTER).is_file():
         raise SuiteError(f"a runnable baseline needs an {ADAPTER} beside its {MANIFEST}", where=folder)
     return Baseline(manifest, folder)
-
-
-def _keys_at(path: Sequence[int | str]) -> list[str]:
-    """What a mapping at a place of the manifest may have as keys."""
-    model: Any = Manifest
-    for part in path:
-        field = model.model_fields.get(part) if isinstance(part, str) and hasattr(model, "model_fields") else None
-        model = getattr(field, "annotation", None)
-    return [field.alias or name for name, field in model.model_fields.items()] if hasattr(model, "model_fields") else []
 
 
 def folders(own: Sequence[Path] = ()) -> list[Path]:

@@ -26,17 +26,19 @@ PART = ".part"
 class Download:
     """A file for a corpus.
 
-    sha256: of the file; size: bytes; unpack: what it is, if it holds a tree; licence: said before it is fetched;
-    lfs: instead of one file a folder of many, each with its own hash, of about `size` bytes together
+    sha256: of the file, None where nobody has told it; size: bytes; unpack: what it is, if it holds a tree;
+    licence: said before it is fetched; lfs: instead of one file a folder of many, each with its own hash, of about
+    `size` bytes together; elsewhere: the line of metis-bench.yaml that names another folder
     """
 
     name: str
     url: str
-    sha256: str
+    sha256: str | None
     size: int
     licence: str
     unpack: Literal["tar", "zip"] | None = None
     lfs: LfsFolder | None = None
+    elsewhere: str = "corpora: {root: /path}"
 
     @property
     def by_hand(self) -> str:
@@ -58,7 +60,7 @@ def fetch(download: Download, folder: Path, progress: Progress) -> Path:
     target = folder / download.name
     if target.is_file() and download.unpack is None:
         return target
-    require_space(folder, space_for(download) - _received(target))
+    require_space(folder, space_for(download) - _received(target), download.elsewhere)
     if download.lfs is not None:
         with _reachable(download, folder):
             download.lfs.fetch(folder, lambda done, total: progress(f"{download.name} (files)", done, total))
@@ -77,7 +79,7 @@ def space_for(download: Download) -> int:
     return round(download.size * (UNPACKED if download.unpack else 1))
 
 
-def require_space(folder: Path, wanted: int) -> None:
+def require_space(folder: Path, wanted: int, elsewhere: str = Download.elsewhere) -> None:
     """Raise MissingPrerequisite when the disk of `folder` has not so many bytes to spare."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +89,7 @@ def require_space(folder: Path, wanted: int) -> None:
     if free < wanted + SPARE:
         raise MissingPrerequisite(
             f"{folder} has {free / 1e9:.1f} GB free, {(wanted + SPARE) / 1e9:.1f} GB are needed",
-            fix="make room, or name another folder in metis-bench.yaml:  corpora: {root: /path}",
+            fix=f"make room, or name another folder in metis-bench.yaml:  {elsewhere}",
         )
 
 
@@ -106,7 +108,7 @@ def _retrieve(download: Download, target: Path, progress: Progress) -> None:
         shutil.move(part, output)
 
     pooch.get_logger().setLevel("WARNING")
-    known = f"sha256:{download.sha256}"
+    known = f"sha256:{download.sha256}" if download.sha256 else None
     try:
         with _reachable(download, target.parent):
             pooch.retrieve(download.url, known, fname=target.name, path=target.parent, downloader=receive)

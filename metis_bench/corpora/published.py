@@ -62,7 +62,7 @@ def find_list(name: str, root: Path | None, cache: Path, *, exact: bool = True) 
         if place.is_file():
             if exact and sha256_file(place) != known.sha256:
                 raise CorpusError(
-                    f"it is not the published list (its sha256 is not {known.sha256[:12]}...)",
+                    f"it is not the published list (its sha256 is not {str(known.sha256)[:12]}...)",
                     where=place,
                     fix=f"remove it, and get {known.url}",
                 )

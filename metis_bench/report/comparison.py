@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from xml.etree import ElementTree
 
-from metis_bench.compare import Comparison, Difference
-from metis_bench.gate import Check, Gate
+from metis_bench.comparison import Comparison, Difference
+from metis_bench.gating import Check, Gate
 
 UNWRITABLE = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 SHOWN = 5  # items listed under a table

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TypeVar
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -23,20 +23,27 @@ def validate(model: type[M], doc: Document, prefix: KeyPath = (), also: Iterable
     try:
         return model.model_validate(doc.data)
     except ValidationError as error:
-        raise _explain(error, [*model.model_fields, *also], doc, prefix) from None
+        raise _explain(error, model, list(also), doc, prefix) from None
 
 
-def _explain(error: ValidationError, valid: Iterable[str], doc: Document, prefix: KeyPath) -> SuiteError:
-    """The first error becomes the message with its file:line; the next few follow, one a line."""
+def _explain(
+    error: ValidationError, model: type[BaseModel], also: Sequence[str], doc: Document, prefix: KeyPath
+) -> SuiteError:
+    """The first error becomes the message with its file:line; the next few follow, one a line.
+
+    Unknown keys come first: one that is misspelt is also one that lacks.
+    """
     messages: list[tuple[KeyPath, str]] = []
-    for detail in error.errors():
+    for detail in sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden"):
         loc = tuple(x for x in detail["loc"] if x not in UNION_TAGS and not str(x).startswith(("dict[", "function")))
         path = (*prefix, *loc)
         if detail["type"] == "extra_forbidden":
-            text = f"unknown key '{loc[-1]}'{nearest(str(loc[-1]), valid) if len(loc) == 1 else ''}"
+            valid = [*keys_at(model, loc[:-1]), *(also if len(loc) == 1 else ())]
+            text = f"unknown key '{loc[-1]}'{nearest(str(loc[-1]), valid) if valid else ''}"
         else:
             here = ".".join(map(str, loc or prefix[-1:])) or "suite"
-            text = f"{here}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+            told = detail["msg"].removeprefix("Value error, ")
+            text = f"{here}: {told[:1].lower()}{told[1:]}"
         if (path, text) not in messages:
             messages.append((path, text))
     rest = []
@@ -45,3 +52,18 @@ def _explain(error: ValidationError, valid: Iterable[str], doc: Document, prefix
         where = "" if place is None else f"{place.file}:{place.line}: " if place.line else f"{place.file}: "
         rest.append(f"\n  also {where}{text}")
     return doc.error(messages[0][0], messages[0][1] + "".join(rest))
+
+
+def keys_at(model: type[BaseModel], path: KeyPath) -> list[str]:
+    """What a mapping at a place of a model's document may have as keys; [] where that is free, or a union."""
+    found: Any = model
+    for part in path:
+        fields = getattr(found, "model_fields", None)
+        if fields is None:  # a list or a mapping: what it holds
+            arguments = get_args(found)
+            found = arguments[-1] if arguments else None
+        else:
+            named = {field.alias or name: field for name, field in fields.items()}
+            found = named[part].annotation if part in named else None
+    fields = getattr(found, "model_fields", None) or {}
+    return [field.alias or name for name, field in fields.items()]

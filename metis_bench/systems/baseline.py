@@ -18,6 +18,7 @@ from metis_bench.audio import F32, Audio
 from metis_bench.baselines import machine
 from metis_bench.baselines.environment import commit, package_version
 from metis_bench.baselines.host import Failed, Host, Launch, Made, Unusable
+from metis_bench.baselines.importing import origin
 from metis_bench.baselines.manifest import Baseline, Manifest, find_all
 from metis_bench.baselines.worker import PROTOCOL
 from metis_bench.config import cuda_visible
@@ -105,7 +106,7 @@ class BaselineSystem(System):
 
     def caveat(self) -> str | None:
         """What the manifest says of its likeness to the paper's rows, and of marks in its output."""
-        said = [f"not the paper's {row.system}: {row.note}" for row in self.manifest.paper if row.match in UNLIKE]
+        said = unlike(self.manifest)
         marks = ["its output carries an audible or inaudible watermark"] if self.manifest.io.watermark else []
         return "; ".join([*said, *marks]) or None
 
@@ -249,6 +250,11 @@ def wav16(sound: Audio) -> bytes:
     return audio.encode_wav(Audio((steps / 32768.0).astype(np.float32), sound.rate))
 
 
+def unlike(manifest: Manifest) -> list[str]:
+    """The paper's rows that it is not."""
+    return [f"not the paper's {row.system}: {row.note}" for row in manifest.paper if row.match in UNLIKE]
+
+
 def content(path: Path) -> JSON:
     """sha256 of a weight file, or of every file of a folder by its name."""
     if not path.is_dir():
@@ -283,6 +289,10 @@ class ManualBaseline(Imported):
                 f"baseline '{name}' cannot be run from here: its outputs have to be brought",
                 fix=f"metis-bench baselines import {name} DIR   (metis-bench baselines show {name} says how)",
             )
+
+    def caveat(self) -> str:
+        """Where the outputs come from, and what the manifest says of their likeness to the paper's rows."""
+        return "; ".join([origin(Path(self.params.path)), *unlike(self.baseline.manifest)])
 
 
 def of(name: str) -> type[System]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from metis_bench.baselines import processes
 from metis_bench.baselines.conformance import EXPECTED, FINE, endure, examine
 from metis_bench.baselines.misbehaving import Adapter
+from metis_bench.cli import cli
 from tests.baselines.conftest import TONE, Write
 
 
@@ -53,6 +57,18 @@ def test_an_adapter_that_remembers_is_found_out(write: Write) -> None:
 def test_an_adapter_that_does_not_load_says_why(write: Write) -> None:
     (check,) = examine(write(adapter="import no_such_package\n" + TONE), {})
     assert not check.ok and "no_such_package" in check.detail
+
+
+def test_the_command_tells_and_its_exit_code_says(
+    write: Write, machine_says: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine_says()
+    monkeypatch.setattr("metis_bench.config.find_config", lambda _: None)
+    for adapter, code in ((SEEDED, 0), (REMEMBERS, 6)):
+        write(adapter=adapter)
+        done = CliRunner().invoke(cli, ["baselines", "conformance", "toy", "--json"], standalone_mode=False)
+        assert done.exception is None and done.return_value == code, (done.output, done.exception)
+        assert [check["ok"] for check in json.loads(done.stdout)] == [True, True, code == 0]
 
 
 def test_nothing_is_left_in_the_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

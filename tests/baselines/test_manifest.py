@@ -60,6 +60,14 @@ def test_mistakes_are_told_with_their_line(tmp_path: Path, line: str, number: in
         assert f"{MANIFEST}:{number}:" in str(error.value), error.value
 
 
+def test_a_slip_is_told_before_the_key_that_it_leaves_out(tmp_path: Path) -> None:
+    folder = tmp_path / "toy"
+    folder.mkdir()
+    (folder / MANIFEST).write_text(GOOD.replace("tasks:", "taks:"), encoding="utf-8")
+    with pytest.raises(SuiteError, match="did you mean 'tasks'"):
+        read(folder)
+
+
 def test_the_users_own_come_first(tmp_path: Path, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     own = write("seed-vc").folder
     assert find("seed-vc", [own.parent]).folder == own

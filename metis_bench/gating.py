@@ -16,14 +16,15 @@ from typing import Annotated, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from metis_bench import stats
-from metis_bench.compare import Difference, Side, resampled_difference
+from metis_bench.comparison import Difference, Side, resampled_difference
 from metis_bench.engine import seal
 from metis_bench.errors import SuiteError, UsageError, nearest
 from metis_bench.report.data import Column, RunData, load_run
 from metis_bench.suite import documents
+from metis_bench.suite.validate import validate
 
 Verdict: TypeAlias = Literal["PASS", "FAIL", "INCONCLUSIVE", "INVALID"]
 EXIT_CODES: dict[Verdict, int] = {"PASS": 0, "FAIL": 1, "INVALID": 3, "INCONCLUSIVE": 4}
@@ -91,15 +92,7 @@ class Gate:
 
 def read_policy(path: Path) -> Policy:
     """Raises SuiteError with file:line."""
-    document = documents.read(path)
-    try:
-        return Policy.model_validate(document.data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        at = first["loc"]
-        known = Rule.model_fields if len(at) > 2 else Policy.model_fields
-        hint = nearest(str(at[-1]), known) if first["type"] == "extra_forbidden" else ""
-        raise document.error(at, f"{'.'.join(map(str, at))}: {first['msg']}{hint}") from None
+    return validate(Policy, documents.read(path))
 
 
 def gate(run: Path, against: Path, policy: Policy) -> Gate:
