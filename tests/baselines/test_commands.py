@@ -295,7 +295,7 @@ def test_show(write: Write, machine_says: Says, command: Command) -> None:
     assert [place["there"] for place in facts["places"]] == [False, False, False]
     entry = yaml.safe_load(facts["yaml"])["baselines"]["toy"]
     assert entry["accept"] == ["nc"]
-    assert machine.problem(entry) is None
+    assert machine.Here.model_validate(entry)
     assert command("baselines", "show", "nothing").code == 2
     write("brought", adapter=None, status="manual", weights=[{"id": "model", "hf": "owner/name", "file": "model.pt"}])
     text = command("baselines", "show", "brought").out
