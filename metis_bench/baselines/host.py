@@ -27,7 +27,7 @@ PROGRAM = Path(__file__).with_name("worker.py")
 START_S = 60.0  # an interpreter's start, behind the slowest launcher
 MAX_LOST = 3  # items in a row
 LOOK_S = 0.5  # how often memory is looked at
-LAST_LINES, LAST_CHARACTERS = 5, 1000  # of stderr
+LAST_LINES, LAST_CHARACTERS, LAST_BYTES = 5, 1000, 1 << 16  # of stderr
 POISON = ("CUDA error", "device-side assert", "cuBLAS", "CUDNN_STATUS")  # after which a process is of no use
 
 
@@ -150,7 +150,7 @@ class _Worker:
 
     def last_words(self) -> str:
         """The end of what this process wrote to stderr, in one line."""
-        self.log.seek(self.began)
+        self.log.seek(max(self.began, self.log.seek(0, os.SEEK_END) - LAST_BYTES))
         lines = [line.strip() for line in self.log.read().decode(errors="replace").splitlines() if line.strip()]
         return " | ".join(lines[-LAST_LINES:])[-LAST_CHARACTERS:]
 

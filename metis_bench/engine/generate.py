@@ -108,8 +108,10 @@ class GenerateHandler:
         reset_peak()
         started = time.perf_counter()
         returned = self._generate(requests)
-        wall = time.perf_counter() - started
-        peak = self.system.peak_mb() or peak_mb()
+        wall, peak = time.perf_counter() - started, peak_mb()
+        elsewhere = self.system.measured()
+        if elsewhere is not None:
+            wall, peak = elsewhere[0], elsewhere[1] or peak
         checked: list[tuple[Audio, int] | str] = []
         for output in returned:
             try:

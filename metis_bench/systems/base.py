@@ -116,8 +116,8 @@ class System(ABC):
             except ItemError as error:
                 yield error
 
-    def peak_mb(self) -> float | None:
-        """Peak memory of the last outputs in MiB, where another process made them; None: this one did."""
+    def measured(self) -> tuple[float, float | None] | None:
+        """Seconds and peak MiB of the last `generate_all`, where another process did the work; None: this one did."""
         return None
 
     def close(self) -> None:  # noqa: B027 - optional hook

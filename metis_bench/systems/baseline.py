@@ -72,7 +72,7 @@ class BaselineSystem(System):
     def __init__(self, params: Params) -> None:
         super().__init__(params)
         self.manifest = self.baseline.manifest
-        self._peak: float | None = None
+        self._measured: tuple[float, float | None] | None = None
         self._files = 0
 
     def needs_for(self, task: Task) -> frozenset[Need]:
@@ -115,9 +115,9 @@ class BaselineSystem(System):
         """As the manifest says."""
         return self.manifest.batch
 
-    def peak_mb(self) -> float | None:
-        """Of the worker, since it began."""
-        return self._peak
+    def measured(self) -> tuple[float, float | None] | None:
+        """By the worker: without files, pipes, attempts that died and loading again. Memory: since it began."""
+        return self._measured
 
     def setup(self) -> None:
         """Start the worker and load the competitor. Raises MetisBenchError."""
@@ -164,6 +164,9 @@ class BaselineSystem(System):
                 out.append(outcome)
         except Unusable as reason:
             out += [Failed(str(reason))] * (len(requests) - len(out))
+        made = [outcome for outcome in out if isinstance(outcome, Made)]
+        peaks = [outcome.peak_mb for outcome in made if outcome.peak_mb is not None]
+        self._measured = (sum(outcome.seconds for outcome in made), max(peaks, default=None)) if made else None
         return out
 
     def _item(self, request: Request, folder: Path) -> dict[str, Any]:
@@ -183,7 +186,6 @@ class BaselineSystem(System):
     def _checked(self, request: Request, outcome: Made | Failed) -> Audio | ItemError:
         if isinstance(outcome, Failed):
             return ItemError(outcome.reason)
-        self._peak = outcome.peak_mb
         try:
             return self._validated(request, outcome.path)
         except ItemError as error:

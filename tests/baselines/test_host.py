@@ -387,3 +387,27 @@ def test_who_imports_the_worker_keeps_his_stdout() -> None:
     program = "import sys, metis_bench.systems.baseline; print('data'); print(sys.stdin.read())"
     done = subprocess.run([sys.executable, "-c", program], input="in", capture_output=True, text=True, check=True)
     assert done.stdout == "data\nin\n"
+
+
+def test_time_is_the_competitors_own(build: Build, tmp_path: Path) -> None:
+    """Not that of an attempt that died, nor of loading again."""
+    slow = f"""
+import os, time
+time.sleep(1)
+def load(ctx):
+    return Slow()
+class Slow:
+    def run(self, item):
+        mark = {str(tmp_path / "seen")!r}
+        if not os.path.exists(mark):
+            open(mark, "w")
+            time.sleep(1)
+            os._exit(3)
+        time.sleep(0.1)
+        print("noise " * 100000)
+        return [0.1, -0.1] * 4000, 16000
+"""
+    system = build(slow)
+    assert isinstance(outcome(system, requests("tts")[0]), Audio)
+    seconds, peak = system.measured() or (0, 0)
+    assert 0.1 <= seconds < 0.9 and (peak or 0) > 1
