@@ -150,6 +150,8 @@ def _checkpoints() -> list[dict[str, Any]]:
     fix = None if len(here) == total else "; ".join(download_commands(folder))
     rows = [_row("checkpoints", "optional" if fix else "ok", f"{len(here)} of {total} files in {where}", fix)]
     for name, (type_name, params) in system_names().items():
+        if type_name in systems.others():  # a baseline: `_baselines` tells of those
+            continue
         cls = systems.get(type_name)
         if issubclass(cls, ReferenceSystem):
             wanted = cls(cls.params_type.model_validate(params)).parts().values()

@@ -107,8 +107,7 @@ def _endured(baseline: Baseline, how: str) -> Check:
         before, bad, after = (outcome(system, request) for request in requests("tts"))
     finally:
         system.close()
-    for path in host.work.parent.glob(f"{host.work.name}-elsewhere.wav"):
-        path.unlink()
+    host.folder.with_name(f"{host.folder.name}-elsewhere.wav").unlink(missing_ok=True)
     problems = [
         f"item '{name}' was lost: {o}" for name, o in (("before", before), ("after", after)) if isinstance(o, str)
     ]
@@ -118,7 +117,7 @@ def _endured(baseline: Baseline, how: str) -> Check:
         problems.append(f"its row should say {EXPECTED[how]!r} and says {bad if isinstance(bad, str) else 'ok'!r}")
     left = [pid for token in host.tokens for pid in processes.marked(token)]
     problems += [f"{len(left)} processes are left"] if left else []
-    problems += [f"{host.work} is left"] if host.work.exists() else []
+    problems += [f"{host.folder} is left"] if host.folder.exists() else []
     return Check(how, not problems, "; ".join(problems) or (bad if isinstance(bad, str) else "came in spite of it"))
 
 

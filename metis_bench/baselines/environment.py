@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
@@ -17,6 +18,7 @@ from packaging.utils import canonicalize_name
 from metis_bench.baselines.machine import command
 from metis_bench.baselines.manifest import Manifest
 from metis_bench.errors import MissingPrerequisite
+from metis_bench.hashing import sha256_bytes, sha256_file, sha256_json
 
 
 @lru_cache(maxsize=64)
@@ -27,6 +29,23 @@ def commit(repo: Path) -> str | None:
     except OSError:  # no git here
         return None
     return done.stdout.strip() or None
+
+
+def checkout_state(repo: Path) -> Mapping[str, str | None]:
+    """The commit, and a hash of what is changed or not tracked; without git, of all Python files there are."""
+    if not (repo / ".git").exists():  # git would tell of a folder above
+        return {"commit": None, "files": _hash_of(repo, sorted(repo.rglob("*.py")))}
+    git = ["git", "-C", str(repo)]
+    changed = subprocess.run([*git, "diff", "HEAD"], capture_output=True, check=False).stdout
+    listed = subprocess.run(
+        [*git, "ls-files", "--others", "--exclude-standard", "*.py"], capture_output=True, text=True, check=False
+    ).stdout.splitlines()
+    extra = _hash_of(repo, [repo / name for name in sorted(listed)]) if listed else None
+    return {"commit": commit(repo), "changes": sha256_bytes(changed) if changed else None, "untracked": extra}
+
+
+def _hash_of(repo: Path, files: Sequence[Path]) -> str:
+    return sha256_json([[p.relative_to(repo).as_posix(), sha256_file(p)] for p in files if p.is_file()])
 
 
 def package_version(manifest: Manifest) -> str | None:
@@ -51,8 +70,10 @@ print(json.dumps(dict({n: version(n) for n in sys.argv[1:]}, python=python)))
 """
 
 
-def ask(command: Sequence[str], names: Sequence[str] = ()) -> dict[str, str | None]:
-    """Versions of distributions in an environment, and of its `python`. Nothing is imported.
+def ask(
+    command: Sequence[str], names: Sequence[str] = (), more: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str | None]:
+    """Versions of distributions in an environment, and of its `python`. Nothing is imported. more: variables.
 
     Raises MissingPrerequisite when the interpreter does not start.
     """
@@ -64,7 +85,7 @@ def ask(command: Sequence[str], names: Sequence[str] = ()) -> dict[str, str | No
             text=True,
             timeout=60,
             check=False,
-            env=without_ours(),
+            env={**without_ours(), **more},
         )
         return dict(json.loads(done.stdout.splitlines()[-1]))
     except OSError as error:

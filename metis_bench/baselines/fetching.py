@@ -73,7 +73,7 @@ def _one(
     if file.manual is not None:
         return {**row, "state": "manual", "fix": machine.how_to_get(manifest.name, file)}
     tell(f"{file.id}: from {file.hf or file.url} to {path}")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    machine.require_folder(path.parent)
     if file.hf is not None:
         _from_hub(file, path)
     else:

@@ -27,7 +27,10 @@ PROGRAM = Path(__file__).with_name("worker.py")
 START_S = 60.0  # an interpreter's start, behind the slowest launcher
 MAX_LOST = 3  # items in a row
 LOOK_S = 0.5  # how often memory is looked at
+LOG_BYTES = 1 << 26  # of stderr, before it begins anew
+GRACE_S = 2.0  # for the adapter's `close`
 LAST_LINES, LAST_CHARACTERS, LAST_BYTES = 5, 1000, 1 << 16  # of stderr
+PREFIX, OWNER, TOKENS = "metis-bench-", "owner", "marks"  # of hosts' folders, and what says whose they are
 POISON = ("CUDA error", "device-side assert", "cuBLAS", "CUDNN_STATUS")  # after which a process is of no use
 
 
@@ -66,6 +69,10 @@ class Failed:
 
 class Unusable(Exception):
     """The baseline cannot be loaded, or loses every item: there is no sense in going on."""
+
+
+class Miscounted(Exception):
+    """A batch came back with more results than items: nobody knows whose is whose."""
 
 
 class _Died(Exception):
@@ -139,6 +146,9 @@ class _Worker:
         if time.monotonic() < self.looked + LOOK_S:
             return
         self.looked = time.monotonic()
+        if os.fstat(self.log.fileno()).st_size > LOG_BYTES:
+            os.ftruncate(self.log.fileno(), 0)
+            self.began = 0
         limit = self.limits.memory_gb or 0.9 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
         used = processes.resident_gb(self.process.pid)
         if used > limit:
@@ -154,6 +164,13 @@ class _Worker:
         lines = [line.strip() for line in self.log.read().decode(errors="replace").splitlines() if line.strip()]
         return " | ".join(lines[-LAST_LINES:])[-LAST_CHARACTERS:]
 
+    def leave(self) -> None:
+        """Let it close, then end it."""
+        self.tell(op="quit")
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(GRACE_S)
+        self.end()
+
     def end(self) -> None:
         """Kill it and all that it started."""
         processes.end(self.process, self.token)
@@ -168,10 +185,12 @@ class Host:
 
     def __init__(self, launch: Launch) -> None:
         self.launch = launch
-        self.work = Path(tempfile.mkdtemp(prefix="metis-bench-"))
-        self._log = (self.work / "stderr.log").open("w+b")
+        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        self.work, self.items = self.folder / "work", self.folder / "items"
+        (self.folder / OWNER).write_text(str(os.getpid()), encoding="ascii")
+        self._log = (self.folder / "stderr.log").open("a+b")
         self._worker: _Worker | None = None
-        self._lost = 0
+        self._lost: list[str] = []  # items in a row
         self._over: str | None = None
         self.load_s: float | None = None
         self.tokens: list[str] = []  # the marks of all workers it had
@@ -179,10 +198,10 @@ class Host:
     def close(self) -> None:
         """End the worker and remove its folder."""
         if self._worker is not None:
-            self._worker.end()
+            self._worker.leave()
         self._worker = None
         self._log.close()
-        shutil.rmtree(self.work, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def start(self) -> None:
         """Load the baseline if it is not. Raises Unusable."""
@@ -190,8 +209,11 @@ class Host:
             raise Unusable(self._over)
         if self._worker is not None:
             return
+        for folder in (self.work, self.items):  # an adapter may have deleted them
+            folder.mkdir(exist_ok=True)
         self._worker = worker = _Worker(self.launch, self.work, self._log)
         self.tokens.append(worker.token)
+        (self.folder / TOKENS).write_text("\n".join(self.tokens), encoding="ascii")
         try:
             self._expect(worker, "hello", START_S)
             worker.tell(
@@ -228,7 +250,7 @@ class Host:
     def make(self, items: Sequence[Mapping[str, Any]]) -> Iterator[Made | Failed]:
         """One outcome an item, in their order, as they come; to be read to its end, or the worker is not at its own.
 
-        Raises Unusable; what was not yielded is lost then.
+        Raises Unusable; what was not yielded is lost then. Raises Miscounted: then what was yielded is worth nothing.
         """
         at, tried = 0, -1
         while at < len(items):
@@ -238,7 +260,7 @@ class Host:
             worker.tell(op="run", first=at, items=[dict(item) for item in items[at:]])
             try:
                 for outcome in self._outcomes(worker, at, len(items)):
-                    self._lost = 0 if isinstance(outcome, Made) else self._lost
+                    self._lost = [] if isinstance(outcome, Made) else self._lost
                     at += 1
                     yield outcome
                 self._finish(worker)
@@ -250,20 +272,23 @@ class Host:
                     tried = at  # once more, in a fresh worker
                     self._drop()
                 else:
-                    self._lose(reason, worker)
+                    self._lose(str(items[at]["id"]), reason, worker)
                     at += 1
                     yield Failed(f"the worker died twice at this item: {_with(reason, words)}")
 
-    def _lose(self, reason: str, worker: _Worker) -> None:
-        self._lost += 1
-        if self._lost >= MAX_LOST:
+    def _lose(self, item: str, reason: str, worker: _Worker) -> None:
+        self._lost = [*(name for name in self._lost if name != item), item]
+        if len(self._lost) >= MAX_LOST:
             raise self._give_up(f"lost {MAX_LOST} items in a row, the last: {reason}", worker)
         self._drop()
 
     def _finish(self, worker: _Worker) -> None:
         """After the last outcome."""
-        if worker.answer(self.launch.limits.item_s)["event"] != "end":
+        event = worker.answer(self.launch.limits.item_s)
+        if event["event"] != "end":
             raise _Died("it did not end its run")
+        if event["surplus"]:
+            raise Miscounted("run_batch returned more results than items, so nobody knows whose is whose")
 
     def _outcomes(self, worker: _Worker, first: int, end: int) -> Iterator[Made | Failed]:
         for number in range(first, end):
@@ -279,3 +304,25 @@ class Host:
                 yield Failed(f"{event['kind']}: {event['message']}")
             else:
                 raise _Died(f"it answered {event['event']!r}")
+
+
+def sweep() -> None:
+    """Remove what hosts of processes that were killed have left: folders, and competitors' processes."""
+    for owner in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{OWNER}"):
+        with suppress(OSError, ValueError):
+            if _alive(int(owner.read_text(encoding="ascii"))):
+                continue
+            marks = owner.with_name(TOKENS)
+            for token in marks.read_text(encoding="ascii").split() if marks.is_file() else ():
+                processes.end_marked(token)
+            shutil.rmtree(owner.parent, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -66,7 +66,7 @@ def bring(name: str, source: Path, told: Told, *, allow: bool = False, progress:
     _require_manual(manifest)
     target = machine.outputs_folder(name)
     files = _audio_files(source, target)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    machine.require_folder(target.parent)
     staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
     try:
         checked = [_copy(path, source, staging) for path in _counted(files, progress)]

@@ -66,7 +66,7 @@ def packages(manifest: Manifest) -> Iterator[Row]:
     if not wanted:
         yield Row("packages", "ok", "needs none")
         return
-    lacking = unmet(wanted, ask(command, named))
+    lacking = unmet(wanted, ask(command, named, machine.here(manifest.name).vars))
     hard, soft = [u for u in lacking if not u.pinned], [u for u in lacking if u.pinned]
     if hard:
         yield Row("packages", "missing", _told(hard), _install(manifest, hard))

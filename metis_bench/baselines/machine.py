@@ -91,6 +91,16 @@ def weights_folder(name: str) -> Path:
     return path_of(given) if given else home() / "baselines" / name / "weights"
 
 
+def require_folder(folder: Path) -> None:
+    """Make it. Raises MissingPrerequisite where nothing can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MissingPrerequisite(
+            f"cannot write ({error.strerror})", where=folder, fix="set METIS_BENCH_HOME to a folder of yours"
+        ) from None
+
+
 def outputs_folder(name: str) -> Path:
     """Where `baselines import` puts outputs that somebody else has made."""
     return home() / "baselines" / name / "outputs"
@@ -186,7 +196,8 @@ def how_to_get(name: str, file: WeightFile) -> str:
     path = weight_path(name, file)
     if file.manual:
         return f"{file.manual}; put it at {path}"
-    return f"metis-bench baselines fetch {name}   (from {file.hf or file.url}, to {path})"
+    which = f" {file.id}" if file.optional else ""
+    return f"metis-bench baselines fetch {name}{which}   (from {file.hf or file.url}, to {path})"
 
 
 def require_licences(manifest: Manifest) -> None:

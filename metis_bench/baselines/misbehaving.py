@@ -116,7 +116,8 @@ class Adapter:
 
     def writes_elsewhere(self, tone: list[float]) -> Any:
         """An output outside of its folder."""
-        path = self.work.parent / f"{self.work.name}-elsewhere.wav"
+        folder = self.work.parent  # the host's
+        path = folder.with_name(f"{folder.name}-elsewhere.wav")
         path.write_bytes(b"RIFF")
         del tone
         return str(path)

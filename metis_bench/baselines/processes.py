@@ -37,6 +37,11 @@ def end(process: subprocess.Popen[bytes], token: str) -> None:
     with suppress(OSError):
         process.kill()
     process.wait()
+    end_marked(token)
+
+
+def end_marked(token: str) -> None:
+    """Kill whatever bears the mark, until nothing is left."""
     for _ in range(ROUNDS):
         left = marked(token)
         if not left:

@@ -68,7 +68,7 @@ determinism: seeded # exact (the seed does not matter), seeded, or none
 """
 
 ADAPTER_PY = '''\
-"""{name}: copies its {copied} until you put your model in.
+"""{name}: copies its input until you put your model in.
 
 Runs in your model's own interpreter (Python >= 3.8), without metis-bench: standard library and your packages only.
 What it prints goes to the log; its outputs are checked: mono, floats in [-1, 1], not silent.
@@ -97,7 +97,7 @@ class Adapter:
         Always: item["id"], item["task"], item["seed"], item["out"] (a path without suffix that you may write to).
         """
         # return self.model.generate(...), 24000
-        samples, rate = read(item["{copied}"])
+        samples, rate = read(item.get("source") or item["prompt"])
         return [self.options["gain"] * sample for sample in samples], rate
 
 
@@ -130,14 +130,13 @@ def scaffold(name: str, tasks: Sequence[Task], folder: Path | None = None) -> Sc
     if name in system_names():
         raise UsageError(f"there is a system '{name}' (metis-bench ls systems)", fix="take another name")
     task = tasks[0]
-    copied = "source" if task in ("vc", "tse", "se") else "prompt"
     same = all(t in ("se", "tse") for t in tasks)
     inputs = "\n".join(f"        {t}: {INPUTS[t]}" for t in tasks)
     length = "same" if same else "free"
     text = SYSTEM_YAML.format(name=name, tasks=", ".join(tasks), config=FILE_NAME, length=length)
     try:
         write_atomic(place / MANIFEST, text.encode())
-        write_atomic(place / ADAPTER, ADAPTER_PY.format(name=name, copied=copied, inputs=inputs).encode())
+        write_atomic(place / ADAPTER, ADAPTER_PY.format(name=name, inputs=inputs).encode())
     except OSError as error:
         raise UsageError(f"cannot write to {place}: {error.strerror}") from None
     read(place)  # what is written is valid

@@ -16,6 +16,7 @@ item:    a dict: id, task, language, seed, out (a path without suffix that it ma
 
 JSON lines go over duplicates of the descriptors 0 and 1, taken before anything is imported; what the competitor prints
 goes to stderr, and its stdin is empty. Python's, numpy's and torch's generators are seeded before each item.
+A returned file is moved to the item's own place, so that no item can be given what was made for another.
 """
 
 from __future__ import annotations
@@ -35,12 +36,16 @@ def take_over() -> tuple[TextIO, TextIO]:
     return os.fdopen(replies, "w", encoding="utf-8"), os.fdopen(commands, encoding="utf-8")
 
 
+HERE = os.path.dirname(os.path.abspath(__file__))
+if __name__ == "__main__":
+    sys.path[:] = [path for path in sys.path if os.path.abspath(path) != HERE]  # `import table` is the competitor's
 REPLIES, COMMANDS = take_over() if __name__ == "__main__" else (sys.stdout, sys.stdin)  # one who imports us keeps his
 
 import array
 import importlib.util
 import queue
 import random
+import shutil
 import signal
 import struct
 import threading
@@ -50,6 +55,7 @@ import types
 from typing import Any, TextIO
 
 PROTOCOL = 1
+DONE = object()
 
 
 def send(event: str, **facts: Any) -> None:
@@ -67,18 +73,32 @@ def listen(commands: queue.Queue[dict[str, Any]]) -> None:
     os._exit(1)
 
 
+def die_with_host() -> None:
+    """Linux: the thread above cannot run while C code holds the interpreter."""
+    try:
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    except (ImportError, OSError, AttributeError):
+        pass
+
+
 def seed_all(seed: int) -> None:
     """Every generator that is there."""
     random.seed(seed)
-    if "numpy" in sys.modules:
-        sys.modules["numpy"].random.seed(seed % 2**32)
-    if "torch" in sys.modules:
-        sys.modules["torch"].manual_seed(seed)  # CUDA's too
+    for name, function in (("numpy", "random.seed"), ("torch", "manual_seed")):  # torch: CUDA's too
+        found = sys.modules.get(name)
+        for part in function.split("."):
+            found = getattr(found, part, None)  # a stand-in may have none
+        if found is not None:
+            found(seed % 2**32 if name == "numpy" else seed)  # type: ignore[operator]
 
 
 def floats(samples: Any) -> array.array[float]:
     """(T,) float32 in an array of the standard library, from a list, numpy or torch. Raises ValueError, TypeError."""
     if hasattr(samples, "detach"):
+        if not samples.is_floating_point():
+            raise TypeError(f"the adapter returned {samples.dtype} samples; expected floats in [-1, 1]")
         samples = samples.detach().cpu().float().numpy()
     shape = list(getattr(samples, "shape", ()))
     if len(shape) > 1:
@@ -91,6 +111,9 @@ def floats(samples: Any) -> array.array[float]:
         out = array.array("f")
         out.frombytes(samples.astype("<f4").tobytes())
         return out
+    whole = all(isinstance(x, int) for x in samples) if isinstance(samples, (list, tuple)) and samples else False
+    if whole or isinstance(samples, (bytes, bytearray, str)) or getattr(samples, "typecode", "f") not in "fd":
+        raise TypeError(f"the adapter returned a {type(samples).__name__} of no floats; expected floats in [-1, 1]")
     return array.array("f", samples)
 
 
@@ -105,63 +128,107 @@ def write_wav(path: str, samples: array.array[float], rate: int) -> None:
 
 def peak_mb() -> tuple[float | None, float | None]:
     """Of this process since it began, MiB; and of torch's CUDA allocator since the last call."""
+    cuda = getattr(sys.modules.get("torch"), "cuda", None)
+    memory = None
+    if cuda is not None and cuda.is_available():
+        memory = cuda.max_memory_allocated() / 2.0**20
+        cuda.reset_peak_memory_stats()
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+            return next(int(line.split()[1]) / 1024 for line in file if line.startswith("VmHWM:")), memory
+    except (OSError, StopIteration):
+        pass
     try:
         import resource
     except ImportError:
-        return None, None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2.0**20 if sys.platform == "darwin" else 2.0**10)
-    torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_available():
-        return peak, None
-    cuda = torch.cuda.max_memory_allocated() / 2.0**20
-    torch.cuda.reset_peak_memory_stats()
-    return peak, cuda
+        return None, memory
+    # not on Linux: there it begins with what the host had
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2.0**20 if sys.platform == "darwin" else 2.0**10), memory
 
 
-def deliver(number: int, out: str, result: Any, seconds: float) -> None:
-    """Tell the host what became of an item."""
-    if isinstance(result, BaseException):
-        words = "".join(traceback.format_exception(type(result), result, result.__traceback__))
-        sys.stderr.write(words)
-        sys.stderr.flush()
-        send("failed", item=number, kind=type(result).__name__, message=str(result)[:2000])
-        return
+def words(error: BaseException) -> dict[str, str]:
+    """What the host is told of an error; whatever cannot be said or encoded is left out."""
     try:
+        message = str(error)
+    except Exception:
+        message = "(its message cannot be made)"
+    try:
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        os.write(2, text.encode("utf-8", "replace"))
+    except Exception:
+        pass
+    return {"kind": type(error).__name__, "message": message[:2000].encode("utf-8", "replace").decode()}
+
+
+def deliver(number: int, item: dict[str, Any], result: Any, seconds: float) -> None:
+    """Tell the host what became of an item."""
+    try:
+        if isinstance(result, BaseException):
+            raise result
         if isinstance(result, (str, os.PathLike)):
-            path = os.path.abspath(os.fspath(result))
+            path = own_place(item, os.path.abspath(os.fspath(result)))
         else:
             samples, rate = result
             if int(rate) != rate:
                 raise ValueError(f"the adapter returned a sample rate of {rate} Hz")
-            path = out + ".wav"
+            path = item["out"] + ".wav"
             write_wav(path, floats(samples), int(rate))
-    except Exception as error:
-        deliver(number, out, error, seconds)
+        ram, cuda = peak_mb()
+    except BaseException as error:
+        send("failed", item=number, **words(error))
         return
-    ram, cuda = peak_mb()
+    path = path.encode("utf-8", "replace").decode()
     send("made", item=number, path=path, seconds=seconds, peak_mb=ram, cuda_mb=cuda)
+
+
+def own_place(item: dict[str, Any], path: str) -> str:
+    """A returned file, moved to where this item's alone is; one that lies elsewhere stays: the host refuses it."""
+    base = os.path.realpath(os.path.dirname(os.path.dirname(item["out"])))
+    if os.path.commonpath([base, os.path.realpath(path)]) != base:
+        return path
+    suffix = os.path.splitext(path)[1]
+    target: str = item["out"] + ".made" + suffix
+    if path == item["out"] + suffix:
+        return path
+    if path in item.values():
+        shutil.copyfile(path, target)
+    else:
+        os.replace(path, target)
+    return target
 
 
 def run_items(system: Any, first: int, items: list[dict[str, Any]]) -> None:
     """Each item once, in order, numbered from `first`; `start` before each tells the host whom to blame."""
-    results = None
-    for i, item in enumerate(items):
+    results: Any = None
+    broken: BaseException | None = None
+    told = [dict(item) for item in items]  # an adapter may change what it is given
+    for i, item in enumerate(told):
         send("start", item=first + i)
-        clock, out = time.perf_counter(), item["out"]
+        clock = time.perf_counter()
+        seed_all(item["seed"])
+        result: Any = broken
         try:
             if not hasattr(system, "run_batch"):
-                seed_all(item["seed"])
-                result = system.run(item)
-            else:
-                if results is None:
-                    seed_all(item["seed"])
-                    results = iter(system.run_batch(items))
-                result = next(results)
-        except StopIteration:
-            result = RuntimeError(f"run_batch returned {i} results for {len(items)} items")
-        except Exception as error:
+                result = system.run(items[i])
+            elif broken is None:
+                results = iter(system.run_batch(items)) if results is None else results
+                result = next(results, DONE)
+        except BaseException as error:
             result = error
-        deliver(first + i, out, result, time.perf_counter() - clock)
+            broken = error if results is None and hasattr(system, "run_batch") else None  # it is not called again
+        if result is DONE:
+            result = RuntimeError(f"run_batch returned {i} results for {len(items)} items")
+        deliver(first + i, item, result, time.perf_counter() - clock)
+    send("end", surplus=results is not None and broken is None and surplus(results))
+
+
+def surplus(results: Any) -> bool:
+    """Whether there are more results than items: then nobody knows whose is whose."""
+    try:
+        return next(results, DONE) is not DONE
+    except BaseException:
+        return False
 
 
 def load_adapter(command: dict[str, Any]) -> Any:
@@ -178,6 +245,7 @@ def load_adapter(command: dict[str, Any]) -> Any:
 
 def main() -> None:
     """Serve until told to quit, or until the host is gone."""
+    die_with_host()
     commands: queue.Queue[dict[str, Any]] = queue.Queue()
     threading.Thread(target=listen, args=(commands,), daemon=True).start()
     send("hello", protocol=PROTOCOL, python="{}.{}.{}".format(*sys.version_info[:3]), pid=os.getpid())
@@ -191,14 +259,11 @@ def main() -> None:
             try:
                 system = load_adapter(command)
             except BaseException as error:
-                traceback.print_exc()
-                sys.stderr.flush()
-                send("broken", kind=type(error).__name__, message=str(error)[:2000])
+                send("broken", **words(error))
                 continue
             send("loaded", seconds=time.perf_counter() - clock)
         elif command["op"] == "run":
             run_items(system, command["first"], command["items"])
-            send("end")
     if hasattr(system, "close"):
         system.close()
     REPLIES.flush()

@@ -104,10 +104,12 @@ class GenerateHandler:
 
     def _timed(self, requests: Sequence[Request]) -> list[tuple[bytes, dict[str, Any]] | str]:
         """All of a batch at once. Its time is shared out by the length of the outputs."""
-        self._warm_up(requests)
+        lost = self._warm_up(requests)
+        asked = [request for i, request in enumerate(requests) if i not in lost]
         reset_peak()
         started = time.perf_counter()
-        returned = self._generate(requests)
+        made = iter(self._generate(asked) if asked else [])
+        returned = [lost[i] if i in lost else next(made) for i in range(len(requests))]
         wall, peak = time.perf_counter() - started, peak_mb()
         elsewhere = self.system.measured()
         if elsewhere is not None:
@@ -156,16 +158,21 @@ class GenerateHandler:
             self.system.setup()
             self.loaded = True
 
-    def _warm_up(self, requests: Sequence[Request]) -> None:
-        """Run the first item of a kind once unmeasured: start-up is not generation.
+    def _warm_up(self, requests: Sequence[Request]) -> dict[int, str]:
+        """Run the first item of a kind once unmeasured: start-up is not generation. One that fails is not tried again.
 
         Of a kind: another task or language may be the first to need a codec or a dictionary.
         """
-        for request in requests:
+        lost: dict[int, str] = {}
+        for i, request in enumerate(requests):
             kind = (request.task, request.language)
             if self.system.timed and kind not in self.warm:
-                self._generate([request])
-                self.warm.add(kind)
+                (output,) = self._generate([request])
+                if isinstance(output, str):
+                    lost[i] = output
+                else:
+                    self.warm.add(kind)
+        return lost
 
     def _request(self, job: Job) -> Request:
         inputs = {name: read_input(Path(p), sha256) for name, (p, sha256) in job.files.items() if name in AUDIO_FIELDS}

@@ -14,7 +14,7 @@ from metis_bench.engine.manifest import compare, keep, manifest_of, manifest_pla
 from metis_bench.engine.prepare import load_corpora
 from metis_bench.engine.run import read_header
 from metis_bench.engine.store import Store
-from metis_bench.errors import AudioError, UsageError, nearest
+from metis_bench.errors import AudioError, SuiteError, UsageError, nearest
 from metis_bench.hashing import canonical_json
 from metis_bench.metrics.base import metrics
 from metis_bench.resources import data_dir
@@ -135,21 +135,25 @@ def _missing_fields(items: Iterable[PlannedItem], provides: Iterable[str]) -> li
     return [f"item {p.item.id}: no {f}" for p in items for f in fields if f not in p.files and not getattr(p.item, f)]
 
 
+def _system_row(name: str, type_name: str, params: dict[str, Any]) -> dict[str, Any]:
+    try:
+        cls = systems.get(type_name)
+    except SuiteError as error:  # a baseline of the user's own whose manifest is broken
+        return {"name": name, "kind": "", "tasks": "", "needs": "", "what": f"broken: {error}"}
+    what = _doc(cls) if name == type_name else f"{type_name} with {canonical_json(params)}"
+    return {
+        "name": name,
+        "kind": cls.kind,
+        "tasks": " ".join(sorted(cls.tasks)),
+        "needs": " ".join(sorted(cls.needs)),
+        "what": what,
+    }
+
+
 def listing(what: str, config: Config) -> list[dict[str, Any]]:
     """Rows for `ls`."""
     if what == "systems":
-        return [
-            {
-                "name": name,
-                "kind": systems.get(type_name).kind,
-                "tasks": " ".join(sorted(systems.get(type_name).tasks)),
-                "needs": " ".join(sorted(systems.get(type_name).needs)),
-                "what": _doc(systems.get(type_name))
-                if name == type_name
-                else f"{type_name} with {canonical_json(params)}",
-            }
-            for name, (type_name, params) in sorted(system_names().items())
-        ]
+        return [_system_row(name, *made) for name, made in sorted(system_names().items())]
     if what == "metrics":
         return [{"name": n, "tasks": " ".join(sorted(c.tasks)), "what": _doc(c)} for n, c in metrics.items()]
     if what == "corpora":

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from metis_bench import provenance
+from metis_bench.baselines.host import sweep
 from metis_bench.config import Config
 from metis_bench.engine import seal
 from metis_bench.engine.aggregate import aggregate
@@ -117,6 +118,8 @@ def run(suite: Suite, config: Config, *, out: Path | None = None, progress: Prog
         raise Interrupted(
             f"stopped; everything finished so far is kept ({folder})", fix="run the same command again to resume"
         ) from None
+    finally:
+        sweep()  # workers that were killed could not tidy up
     write_lines(folder / "scores.jsonl", score_lines(suite, prepared.plan, prepared.bound, scores))
     results = aggregate(suite, prepared.plan, prepared.bound, scores, lines, prepared.fingerprints)
     write_json(folder / "results.json", results)

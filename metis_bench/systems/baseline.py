@@ -16,10 +16,11 @@ import numpy as np
 from metis_bench import audio
 from metis_bench.audio import F32, Audio
 from metis_bench.baselines import machine
-from metis_bench.baselines.environment import commit, package_version
-from metis_bench.baselines.host import Failed, Host, Launch, Made, Unusable
+from metis_bench.baselines.environment import checkout_state, package_version
+from metis_bench.baselines.host import Failed, Host, Launch, Made, Miscounted, Unusable
 from metis_bench.baselines.importing import origin
 from metis_bench.baselines.manifest import Baseline, Manifest, find_all
+from metis_bench.baselines.video import pictures
 from metis_bench.baselines.worker import PROTOCOL
 from metis_bench.config import cuda_visible
 from metis_bench.corpora.base import Need, Params, Task
@@ -100,7 +101,8 @@ class BaselineSystem(System):
             "baseline": self.baseline.identity,
             "options": options_of(self.manifest, self.params),
             "weights": {name: content(path) for name, path in sorted(weights.items())},
-            "commit": None if repo is None else commit(repo),
+            "checkout": None if repo is None else checkout_state(repo),
+            "vars": machine.here(self.manifest.name).vars,
             "package": package_version(self.manifest),
         }
 
@@ -125,6 +127,7 @@ class BaselineSystem(System):
         try:
             self.host.start()
         except Unusable as reason:
+            self.host.close()
             raise MetisBenchError(f"{self.manifest.name}: {reason}") from None
 
     def close(self) -> None:
@@ -146,14 +149,14 @@ class BaselineSystem(System):
             if speaks and request.task in ("tts", "vc") and request.language not in speaks:
                 refused[i] = ItemError(f"{self.manifest.name} does not speak '{request.language}'")
         asked = [request for i, request in enumerate(requests) if i not in refused]
-        folder = self.host.work / "items"
+        folder = self.host.items
         folder.mkdir(exist_ok=True)
         try:
             outcomes = iter(self._ask(asked, folder))
             for i, request in enumerate(requests):
                 yield refused[i] if i in refused else self._checked(request, next(outcomes))
         finally:  # files are never used again under their names: a competitor may remember what it knows by them
-            for path in folder.iterdir():
+            for path in folder.iterdir() if folder.is_dir() else ():
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     def _ask(self, requests: Sequence[Request], folder: Path) -> list[Made | Failed]:
@@ -164,6 +167,8 @@ class BaselineSystem(System):
                 out.append(outcome)
         except Unusable as reason:
             out += [Failed(str(reason))] * (len(requests) - len(out))
+        except Miscounted as reason:
+            out = [Failed(str(reason))] * len(requests)
         made = [outcome for outcome in out if isinstance(outcome, Made)]
         peaks = [outcome.peak_mb for outcome in made if outcome.peak_mb is not None]
         self._measured = (sum(outcome.seconds for outcome in made), max(peaks, default=None)) if made else None
@@ -180,6 +185,8 @@ class BaselineSystem(System):
                 path = stem.with_name(f"{stem.name}-{name}.wav")
                 path.write_bytes(wav16(value))
                 value = path
+            elif isinstance(value, Path):
+                value = pictures(value, stem.with_name(f"{stem.name}-{name}{value.suffix}"))
             item[name] = str(value) if isinstance(value, Path) else value
         return {**item, "seed": request.seed, "out": str(stem)}
 
@@ -194,7 +201,7 @@ class BaselineSystem(System):
     def _validated(self, request: Request, path: Path) -> Audio:
         """Mono, at the promised rate, of a plausible length, not silent; delay and length made good."""
         io, limits = self.manifest.io, self.manifest.limits
-        if not path.resolve().is_relative_to(self.host.work.resolve()):
+        if not path.resolve().is_relative_to(self.host.folder.resolve()):
             raise ItemError(f"it wrote outside of its folder: {path}")
         samples, info = audio.decode(audio.read_bytes(path), path)
         if samples.ndim > 1 and samples.shape[1] > 1:

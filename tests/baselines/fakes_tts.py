@@ -41,6 +41,9 @@ class Tensor:
     def unsqueeze(self, dim: int) -> Tensor:
         return Tensor(np.expand_dims(self.array, dim))
 
+    def is_floating_point(self) -> bool:
+        return True
+
     def detach(self) -> Tensor:
         return self
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -411,3 +412,220 @@ class Slow:
     assert isinstance(outcome(system, requests("tts")[0]), Audio)
     seconds, peak = system.measured() or (0, 0)
     assert 0.1 <= seconds < 0.9 and (peak or 0) > 1
+
+
+def test_results_of_a_batch_are_never_shifted(build: Build, tmp_path: Path) -> None:
+    """A batch that fails once is not asked again, and one result too many makes all of them worth nothing."""
+    fails_once = f"""
+import os
+def load(ctx):
+    return Batched()
+class Batched:
+    def run_batch(self, items):
+        if not os.path.exists({str(tmp_path / "seen")!r}):
+            open({str(tmp_path / "seen")!r}, "w")
+            raise MemoryError("out of memory")
+        return [([0.1 * (1 + i), -0.1] * 4000, 16000) for i in range(len(items))]
+"""
+    system = build(fails_once, batch=8)
+    assert [str(o) for o in system.generate_all(requests("tts"))] == ["MemoryError: out of memory"] * 3
+    levels = [round(float(o.samples[0]), 2) for o in system.generate_all(requests("tts"))]  # type: ignore[union-attr]
+    assert levels == [0.1, 0.2, 0.3]
+    many = fails_once.replace("range(len(items))", "range(len(items) + 1)")
+    outputs = list(build(many, batch=8).generate_all(requests("tts")))
+    assert all("nobody knows whose is whose" in str(o) for o in outputs)
+
+
+def test_every_item_of_a_batch_has_its_seed(build: Build) -> None:
+    drawn = """
+import random
+def load(ctx):
+    return Batched()
+class Batched:
+    def run_batch(self, items):
+        for item in items:
+            yield [random.uniform(0.1, 0.3), -0.1] * 4000, 16000
+"""
+    system, (first, second, third) = build(drawn, batch=8), requests("tts")
+    one = [o.samples[0] for o in system.generate_all([first, second, third])]  # type: ignore[union-attr]
+    other = [o.samples[0] for o in system.generate_all([third, second])]  # type: ignore[union-attr]
+    assert one[::-1][:2] == other and len(set(one)) == 3
+
+
+def test_a_file_of_another_item_is_never_taken(build: Build) -> None:
+    stale = """
+import os, struct, wave
+def load(ctx):
+    return Stale(ctx.work)
+class Stale:
+    def __init__(self, work):
+        self.path = os.path.join(work, "out.wav")
+    def run(self, item):
+        if item["id"] != "bad":
+            with wave.open(self.path, "wb") as file:
+                file.setparams((1, 2, 16000, 0, "NONE", ""))
+                file.writeframes(struct.pack("<2h", 3000, -3000) * 4000)
+        return self.path
+"""
+    first, bad, last = (outcome(system, r) for system in [build(stale)] for r in requests("tts"))
+    assert isinstance(first, Audio) and isinstance(last, Audio)
+    assert "FileNotFoundError" in str(bad), "the tool wrote nothing, and the file of the item before lies there no more"
+
+
+@pytest.mark.parametrize("samples", ["[1, 0] * 100", "b'abcd' * 100", "array.array('h', [1, 2] * 100)", "'x'"])
+def test_integers_are_no_samples(build: Build, samples: str) -> None:
+    adapter = "import array\ndef load(ctx):\n    return A()\nclass A:\n    def run(self, item):\n        return "
+    adapter += f"{samples}, 16000"
+    assert "no floats" in str(outcome(build(adapter), requests("tts")[0]))
+
+
+def test_words_that_cannot_be_said_cost_one_row(build: Build) -> None:
+    adapter = """
+import sys
+class Mute(Exception):
+    def __str__(self):
+        raise RuntimeError("no words")
+def load(ctx):
+    sys.stderr = None
+    return A()
+class A:
+    def run(self, item):
+        if item["id"] == "before":
+            raise ValueError("odd name \\udcff")
+        if item["id"] == "bad":
+            raise Mute()
+        sys.exit("tired")
+"""
+    system = build(adapter)
+    one, two, three = (outcome(system, r) for r in requests("tts"))
+    assert one == "ValueError: odd name ?" and "Mute" in str(two) and three == "SystemExit: tired"
+    assert len(system.host.tokens) == 1  # type: ignore[attr-defined]  # all by one worker
+
+
+def test_an_adapter_that_deletes_its_folders_loses_one_item(build: Build) -> None:
+    adapter = """
+import os, shutil
+def load(ctx):
+    return A(ctx.work)
+class A:
+    def __init__(self, work):
+        self.work = work
+    def run(self, item):
+        if item["id"] == "bad":
+            shutil.rmtree(self.work)
+            shutil.rmtree(os.path.dirname(item["out"]))
+        return [0.1, -0.1] * 4000, 16000
+"""
+    system = build(adapter)
+    one, _, three = (outcome(system, r) for r in requests("tts"))
+    assert isinstance(one, Audio) and isinstance(three, Audio)
+
+
+def test_two_items_that_crash_do_not_end_it(build: Build) -> None:
+    system = build(FRAGILE)
+    (first,) = system.generate_all(named("dies1"))  # as the unmeasured run of a first item
+    outputs = list(system.generate_all(named("dies1", "dies2", "well")))
+    assert "died twice" in str(first) and isinstance(outputs[2], Audio)
+
+
+def test_close_is_called(build: Build, tmp_path: Path) -> None:
+    adapter = TONE + f"\n    def close(self):\n        open({str(tmp_path / 'closed')!r}, 'w').close()\n"
+    system = build(adapter)
+    system.close()
+    assert (tmp_path / "closed").exists()
+
+
+def test_the_competitors_modules_are_its_own(build: Build, machine_says: Callable[..., None], tmp_path: Path) -> None:
+    repo = tmp_path / "repo"
+    repo.mkdir()
+    (repo / "manifest.py").write_text("WHOSE = 'theirs'\n")
+    machine_says(toy={"repo": str(repo)})
+    adapter = "import manifest\nassert manifest.WHOSE == 'theirs'\n" + TONE
+    upstream, env = {"url": "https://example.org/toy", "clone": True}, {"pythonpath": ["."]}
+    assert isinstance(outcome(build(adapter, upstream=upstream, env=env), requests("tts")[0]), Audio)
+
+
+def test_a_worker_that_holds_the_interpreter_dies_with_its_host(tmp_path: Path, write: Write) -> None:
+    """And the next run tidies up what a killed one has left."""
+    import time
+
+    from metis_bench.baselines import processes
+    from metis_bench.baselines.host import sweep
+
+    folder = write(
+        adapter=TONE.replace("return [0.3", "import ctypes; ctypes.PyDLL(None).sleep(600); return [0.3")
+    ).folder
+    program = f"""
+from metis_bench.baselines.manifest import read
+from metis_bench.systems.baseline import class_of
+from metis_bench.baselines.conformance import requests
+from pathlib import Path
+cls = class_of(read(Path({str(folder)!r})))
+system = cls(cls.params_type())
+system.setup()
+print(system.host.folder, system.host.tokens[0], flush=True)
+system.generate(requests("tts")[0])
+"""
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=env)
+    assert process.stdout is not None
+    left, token = process.stdout.readline().split()
+    time.sleep(1)
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 10
+    while processes.marked(token) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not processes.marked(token)
+    assert Path(left).exists()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(tmp_path))
+        sweep()
+    assert not Path(left).exists()
+
+
+def test_edited_code_and_variables_are_in_the_fingerprint(
+    write: Write, machine_says: Callable[..., None], tmp_path: Path
+) -> None:
+    repo = tmp_path / "repo"
+    repo.mkdir()
+    git = ["git", "-C", str(repo), "-c", "user.name=a", "-c", "user.email=a@b"]
+    (repo / "model.py").write_text("GAIN = 1\n")
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-qm", "one"], check=True)
+
+    def now(**more: Any) -> str:
+        machine_says(toy={"repo": str(repo), **more})
+        cls = class_of(write(upstream={"url": "https://example.org/toy", "clone": True}))
+        return fingerprint(cls(cls.params_type()))
+
+    seen = [now(), now(vars={"GAIN": "2"})]
+    (repo / "model.py").write_text("GAIN = 3\n")
+    seen.append(now())
+    (repo / "new.py").write_text("")
+    seen.append(now())
+    assert len(set(seen)) == 4 and now() == seen[-1]
+
+
+def test_lips_are_seen_without_their_sound(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    from metis_bench.baselines.video import pictures
+
+    source = tmp_path / "talk.mp4"
+    with av.open(str(source), "w") as made:
+        video, sound = made.add_stream("mpeg4", rate=25), made.add_stream("aac", rate=16_000)
+        video.width, video.height, video.pix_fmt = 64, 64, "yuv420p"
+        for i in range(10):
+            frame = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 20 * i, np.uint8), format="rgb24")
+            made.mux(video.encode(frame))
+        made.mux(video.encode())
+        heard = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        heard.rate = 16_000
+        made.mux(sound.encode(heard))
+        made.mux(sound.encode())
+    with av.open(str(pictures(source, tmp_path / "seen.mp4"))) as seen:
+        assert not seen.streams.audio and sum(1 for _ in seen.decode(video=0)) == 10
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    with pytest.raises(ItemError, match=r"broken\.mp4"):
+        pictures(tmp_path / "broken.mp4", tmp_path / "x.mp4")

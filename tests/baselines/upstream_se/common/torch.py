@@ -33,6 +33,9 @@ class Tensor:
     def cpu(self):
         return self.to("cpu")
 
+    def is_floating_point(self):
+        return True
+
     def detach(self):
         return self
 

@@ -33,6 +33,9 @@ class Tensor:
     def squeeze(self) -> Tensor:
         return Tensor(self.array.squeeze())
 
+    def is_floating_point(self) -> bool:
+        return True
+
     def detach(self) -> Tensor:
         return self
 
