@@ -127,19 +127,21 @@ def measured(what: str, folder: Path) -> None:
     def audio(_: str) -> Path:
         return folder.parent / "clip.wav"
 
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), time.process_time()
     if what == "report":
         out = render(folder, audio).parent
     else:
         from metis_bench.report.site import Source, publish
 
         out = publish([Source(folder, audio)], folder.parent / "site").parent
-    seconds = time.perf_counter() - started
+    seconds, busy = time.perf_counter() - started, time.process_time() - busy
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     files = [p for p in out.rglob("*") if p.is_file()]
     html = sum(p.stat().st_size for p in files if p.suffix == ".html") / 1e6
     data = sum(p.stat().st_size for p in files if p.suffix == ".js") / 1e6
-    print(f"{what:8} {seconds:6.1f} s  {peak:6.0f} MB  HTML {html:5.2f} MB  data {data:6.1f} MB  {len(files)} files")
+    print(
+        f"{what:8} {seconds:5.1f} s ({busy:.1f} s of CPU)  {peak:6.0f} MB  HTML {html:5.2f} MB  data {data:6.1f} MB  {len(files)} files"
+    )
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from metis_bench import __version__
 from metis_bench.cli_baselines import baselines
 from metis_bench.cli_compare import compare, gate
 from metis_bench.cli_listen import listen
+from metis_bench.cli_publish import publish
 from metis_bench.errors import MetisBenchError
 from metis_bench.options import (
     Selection,
@@ -46,6 +47,7 @@ def cli() -> None:
 cli.add_command(listen)
 cli.add_command(compare)
 cli.add_command(gate)
+cli.add_command(publish)
 cli.add_command(baselines)
 
 

@@ -37,7 +37,9 @@ def render(run: Path, audio: Callable[[str], Path]) -> Path:
     try:
         fresh.mkdir()
         html.copy_assets(fresh)
-        html.write_item_pages(data, boards, links, AudioFolder(fresh / "audio", audio), fresh)
+        folder = AudioFolder(fresh / "audio", audio)
+        for board in boards:
+            html.write_item_page(data, board, links, folder, fresh, title=data.results.suite.title or run.name)
         html.write_index(data, boards, links, summary, fresh)
         exports.write_csv(data, fresh)
         exports.write_published(data, fresh)

@@ -56,6 +56,7 @@ class OutputView:
     scores: tuple[ScoreView, ...]
     alignment: Alignment | None
     notes: tuple[str, ...]
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ def _output(data: RunData, columns: Sequence[Column], row: PlanRow, folder: Audi
         ),
         alignment=next((_alignment(detail) for detail in details), None),
         notes=_notes(scores, columns) if failure is None else (),
+        sha256=generation.audio.sha256 if generation and generation.audio else None,
     )
 
 
