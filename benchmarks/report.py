@@ -139,9 +139,8 @@ def measured(what: str, folder: Path) -> None:
     files = [p for p in out.rglob("*") if p.is_file()]
     html = sum(p.stat().st_size for p in files if p.suffix == ".html") / 1e6
     data = sum(p.stat().st_size for p in files if p.suffix == ".js") / 1e6
-    print(
-        f"{what:8} {seconds:5.1f} s ({busy:.1f} s of CPU)  {peak:6.0f} MB  HTML {html:5.2f} MB  data {data:6.1f} MB  {len(files)} files"
-    )
+    told = f"{what:8} {seconds:5.1f} s ({busy:.1f} s of CPU)  {peak:6.0f} MB"
+    print(f"{told}  HTML {html:5.2f} MB  data {data:6.1f} MB  {len(files)} files")
 
 
 def main() -> None:

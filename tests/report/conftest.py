@@ -84,6 +84,19 @@ class Fabricated:
         return render(self.save().path, self.audio).parent
 
 
+def item_data(folder: Path, slug: str) -> list[dict[str, Any]]:
+    """The items of a set's page, of all of its data files in order; each with its page's systems."""
+    found: list[dict[str, Any]] = []
+    paths = [path for path in (folder / "data").glob(f"items-{slug}-*.js") if path.stem.rpartition("-")[2].isdigit()]
+    for path in sorted(paths, key=lambda path: int(path.stem.rpartition("-")[2])):
+        text = path.read_text(encoding="ascii")
+        assert text.startswith("metisItems(") and text.endswith(");\n")
+        page, _, systems, items = json.loads(f"[{text.removeprefix('metisItems(').removesuffix(');' + chr(10))}]")
+        assert path.stem.endswith(f"-{page}")
+        found += [{**item, "systems": [(systems[n][0], outputs) for n, outputs in item["systems"]]} for item in items]
+    return found
+
+
 def wav(path: Path, seed: int) -> dict[str, Any]:
     """A short noisy tone at `path`, and what the plan would say about it."""
     rng = np.random.default_rng(seed)
