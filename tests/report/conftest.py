@@ -263,6 +263,25 @@ def _run_file(made: Fabricated) -> dict[str, Any]:
     return {"suite": made.results["suite"], "provenance": provenance, "seeds": [0, 1], "resolved": {"name": "se"}}
 
 
+def with_protocols(made: Fabricated, clusters: int = 24) -> Fabricated:
+    """As the engine writes them today: every score of a metric has a protocol, costs have neither that nor a signature.
+
+    And every system a fingerprint of its own, every item a cluster, so that tests between systems can find something.
+    """
+    for line in (*made.scores, *made.results["cells"]):
+        cost = line["column"] == "rtf"
+        line["protocol"] = None if cost else f"protocol of {line['column']}"
+        line["signature"] = None if cost else line["signature"]
+    for number, system in enumerate(made.results["systems"]):
+        system["fingerprint"] = f"{number:064x}"
+    for number, item in enumerate(line for line in made.plan if line["type"] == "item"):
+        item["cluster"] = f"speaker-{number % clusters}"
+    for test_set in made.results["sets"]:
+        test_set["task"] = "se"
+    made.results["stats"]["level"] = 0.95
+    return made
+
+
 @pytest.fixture
 def fabricated(tmp_path: Path) -> Fabricated:
     """A fresh run folder, not yet saved, with few items."""
