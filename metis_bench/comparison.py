@@ -158,15 +158,18 @@ def resampled_difference(a: Side, b: Side, test_set: str, column: Column) -> Tes
 
 def resampled_differences(tests: Sequence[Test], test_set: str) -> list[Tested]:
     """Many at once, all with the same draws and the same signs, in the order of `tests`; every `a` is of one run."""
+    if not tests:
+        return []
     out: list[Tested] = []
     ready: dict[int, _Terms] = {}
+    values = _Values([side for a, b, _ in tests for side in (a, b)], test_set)
     for index, (a, b, column) in enumerate(tests):
         base = Difference(test_set, column.id, column.label, column.direction)
         one, other = (side.data.cells[test_set, side.system, column.id] for side in (a, b))
         lists = [next(s.list_hash for s in side.data.results.sets if s.id == test_set) for side in (a, b)]
         refused = why_unequal(one, other, lists)
         if refused is None:
-            terms = _terms(a, b, test_set, column)
+            terms = values.terms(a, b, column)
             base = replace(base, planned=len(terms.items), pairs=int(terms.known.sum()))
             refused = None if base.pairs else "no item has a value on both sides"
         if refused is None:
@@ -206,34 +209,47 @@ class _Terms:
     clusters: int
 
 
-def _terms(a: Side, b: Side, test_set: str, column: Column) -> _Terms:
-    """Seeds of an item are paired; of a system that ignores the seed, its one value stands for each."""
-    items = [(name, item.cluster or name) for (s, name), item in a.data.items.items() if s == test_set]
-    numbers = {cluster: i for i, cluster in enumerate(sorted({cluster for _, cluster in items}))}
-    names = tuple(name for name, _ in items)
-    seeds = sorted({seed for side in (a, b) for _, seed in side.data.scored.get((test_set, side.system), {})})
-    ours, theirs = (_values(side, test_set, column, names, seeds) for side in (a, b))
-    both = ~np.isnan(ours[..., 1]) & ~np.isnan(theirs[..., 1])
-    count = both.sum(axis=1)
-    sums = np.concatenate([np.where(both[..., None], v, 0.0).sum(axis=1) for v in (ours, theirs)], axis=1)
-    place = np.array([numbers[cluster] for _, cluster in items], dtype=np.int64)
-    return _Terms(names, sums / np.maximum(count, 1)[:, None], count > 0, place, len(numbers))
+def _distinct(sides: Sequence[Side]) -> list[Side]:
+    return list({(id(side.data), side.system): side for side in sides}.values())
 
 
-def _values(
-    side: Side, test_set: str, column: Column, items: Sequence[str], seeds: Sequence[int]
-) -> NDArray[np.float64]:
-    """(items, seeds, 2): numerator and denominator; NaN where there is no value."""
-    rows, places = {name: i for i, name in enumerate(items)}, {seed: i for i, seed in enumerate(seeds)}
-    out = np.full((len(items), len(seeds), 2), np.nan)
-    for (item, seed), columns in side.data.scored.get((test_set, side.system), {}).items():
-        score = columns.get(column.id)
-        if score is not None and score.value is not None and item in rows:
-            out[rows[item], places[seed]] = (score.value, 1.0) if column.ratio is None else _ratio(column, columns)
-    known = ~np.isnan(out[..., 1])
-    single = known.sum(axis=1) == 1
-    out[single] = out[single, known[single].argmax(axis=1)][:, None]
-    return out
+class _Values:
+    """What the sides of some tests on a test set have, item by item; each is read once."""
+
+    def __init__(self, sides: Sequence[Side], test_set: str) -> None:
+        clusters = {n: item.cluster or n for (s, n), item in sides[0].data.items.items() if s == test_set}
+        numbers = {cluster: i for i, cluster in enumerate(sorted(set(clusters.values())))}
+        self._set, self._known = test_set, dict[tuple[int, str, str], NDArray[np.float64]]()
+        self._items = {name: i for i, name in enumerate(clusters)}
+        seeds = {key[1] for side in _distinct(sides) for key in side.data.scored_by(test_set, side.system)}
+        self._seeds = {seed: i for i, seed in enumerate(sorted(seeds))}
+        self._place = np.array([numbers[cluster] for cluster in clusters.values()], dtype=np.int64)
+        self._clusters = len(numbers)
+
+    def terms(self, a: Side, b: Side, column: Column) -> _Terms:
+        """Seeds of an item are paired; of a system that ignores the seed, its one value stands for each."""
+        ours, theirs = (self._of(side, column) for side in (a, b))
+        both = ~np.isnan(ours[..., 1]) & ~np.isnan(theirs[..., 1])
+        count = both.sum(axis=1)
+        sums = np.concatenate([np.where(both[..., None], v, 0.0).sum(axis=1) for v in (ours, theirs)], axis=1)
+        means = sums / np.maximum(count, 1)[:, None]
+        return _Terms(tuple(self._items), means, count > 0, self._place, self._clusters)
+
+    def _of(self, side: Side, column: Column) -> NDArray[np.float64]:
+        """(items, seeds, 2): numerator and denominator; NaN where there is no value."""
+        key = (id(side.data), side.system, column.id)
+        if key not in self._known:
+            out = np.full((len(self._items), len(self._seeds), 2), np.nan)
+            for (item, seed), columns in side.data.scored_by(self._set, side.system).items():
+                score = columns.get(column.id)
+                if score is not None and score.value is not None and item in self._items:
+                    told = (score.value, 1.0) if column.ratio is None else _ratio(column, columns)
+                    out[self._items[item], self._seeds[seed]] = told
+            known = ~np.isnan(out[..., 1])
+            single = known.sum(axis=1) == 1
+            out[single] = out[single, known[single].argmax(axis=1)][:, None]
+            self._known[key] = out
+        return self._known[key]
 
 
 def _ratio(column: Column, columns: Mapping[str, Score]) -> tuple[float, float]:

@@ -23,6 +23,13 @@ def render(run: Path, audio: Callable[[str], Path]) -> Path:
     `audio(sha256)` is the path of a generated output's stored wav; when it raises or the file is gone, the report says
     so in place of the player. Raises MetisBenchError when the run folder is not that of a finished run.
     """
+    from metis_bench.report.reading import no_collection
+
+    with no_collection():  # of a run and its pages nothing is garbage until the end
+        return _render(run, audio)
+
+
+def _render(run: Path, audio: Callable[[str], Path]) -> Path:
     from metis_bench.report import exports, html
     from metis_bench.report.audio_files import AudioFolder
     from metis_bench.report.data import load_run

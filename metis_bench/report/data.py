@@ -288,12 +288,15 @@ class RunData:
     scores: Mapping[RowKey, Mapping[str, Score]]
 
     @cached_property
-    def scored(self) -> Mapping[tuple[str, str], Mapping[tuple[str, int], Mapping[str, Score]]]:
-        """The scores of each system on each test set: (set, system) -> (item, seed) -> column -> score."""
+    def _scored(self) -> Mapping[tuple[str, str], Mapping[tuple[str, int], Mapping[str, Score]]]:
         found: dict[tuple[str, str], dict[tuple[str, int], Mapping[str, Score]]] = {}
         for (test_set, item, system, seed), columns in self.scores.items():
             found.setdefault((test_set, system), {})[item, seed] = columns
         return found
+
+    def scored_by(self, test_set: str, system: str) -> Mapping[tuple[str, int], Mapping[str, Score]]:
+        """The scores of a system on a test set: (item, seed) -> column -> score."""
+        return self._scored.get((test_set, system), {})
 
 
 def load_run(run: Path) -> RunData:

@@ -70,7 +70,7 @@ function recall() {
       filterBy(table, text);
     }
   }
-  section.scrollIntoView();
+  section.scrollIntoView({ behavior: "instant" });
 }
 
 for (const table of document.querySelectorAll("table.leaderboard")) {
