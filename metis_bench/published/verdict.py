@@ -35,6 +35,11 @@ class Verdict:
     why: str
     system: str | None = None
 
+    @property
+    def text(self) -> str:
+        """In one line, but for the name of our system."""
+        return {"reproduced": "reproduced by", "different": "different from"}.get(self.word, f"{self.word}: {self.why}")
+
 
 @dataclass(frozen=True)
 class Measured:

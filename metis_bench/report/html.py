@@ -67,10 +67,14 @@ def write_item_page(
     folder: Path,
     *,
     title: str,
+    heading: str = "",
     back: str = "index.html",
     pictures: Mapping[str, str] | None = None,
 ) -> None:
-    """items-<set>.html, its data beside it, and the audio that it plays. back: the page that it belongs to."""
+    """items-<set>.html, its data beside it, and the audio that it plays.
+
+    heading: in the place of the set's name; back: the page that it belongs to
+    """
     last = write_items(data, board, links, audio, folder, pictures)
     seeds = {(row.set, row.system): row.seed for row in reversed(data.rows)}
     page = (
@@ -79,6 +83,7 @@ def write_item_page(
         .render(
             board=board,
             title=title,
+            heading=heading or board.set.id,
             back=back,
             slug=links.sets[board.set.id],
             last=last,

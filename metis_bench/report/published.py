@@ -158,7 +158,7 @@ def _cell(cell: PublishedCell, row: PublishedRow, numbers: dict[str, int], told:
     valid = cell.value is not None
     parts = [f"{row.table}, {row.cite}", *(f"{flag}: {FLAGS[flag]}" for flag in cell.flags)]
     parts += [f"printed as {cell.printed}"] if cell.printed != cell.text else []
-    parts += [f"{told.word}{f' by {told.system}' if told.system else ''}: {told.why}"]
+    parts += [f"verdict: {told.word}, {told.why}"]
     return PublishedCellView(
         text=cell.text,
         valid=valid,

@@ -76,11 +76,10 @@ def _write(runs: Sequence[Run], folder: Path, title: str, published: Sequence[st
     audio = AudioFolder(folder / "audio", _stored(runs))
     for one in boards:
         if one.data.items:
-            pictures = write_pictures(_worth_seeing(one, runs), folder)
+            seen = write_pictures(_worth_seeing(one, runs), folder)
             back = f"{pages.task(one.leaderboard.task)}#set-{one.slug}"
-            html.write_item_page(
-                one.data, one.board, one.links, audio, folder, title=title, back=back, pictures=pictures
-            )
+            about = {"title": title, "heading": one.leaderboard.id, "back": back}
+            html.write_item_page(one.data, one.board, one.links, audio, folder, **about, pictures=seen)
     pages.write()
     (folder / MARKER).write_text("a site of metis-bench: `metis-bench publish` may replace this folder\n")
 

@@ -18,7 +18,7 @@ from metis_bench.report.site import Source, publish
 from tests.published_runs import paper
 from tests.report import browser
 from tests.report.conftest import HOSTILE_IDS, RTL, XSS, Fabricated, fabricate, item_data, with_protocols
-from tests.report.test_published import Cells
+from tests.report.test_published import Cells, make
 from tests.report.test_render import ALLOWED, Page
 
 SET = "dns2020-no_reverb"
@@ -139,6 +139,24 @@ def source_number(text: str) -> Any:
     from decimal import Decimal
 
     return Decimal(text)
+
+
+def test_verdicts_stand_beside_printed_values(tmp_path: Path) -> None:
+    """A run of Metis-SE on all items of DNS 2020, that has SIG as printed and BAK far from it."""
+    made, _ = make(tmp_path / "run", "se:paper")
+    made.results["systems"] = [{"name": "ours", "kind": "reference", "class": "metis-se", "ranked": True}]
+    for cell in made.results["cells"]:
+        printed = {"dns2020/no_reverb": 3.64, "dns2020/with_reverb": 3.68, "dns2020/real": 3.59}[cell["set"]]
+        cell["value"] = {"dnsmos.sig": printed, "dnsmos.bak": 1.0}.get(cell["column"], 2.0)
+        cell["ci"] = [cell["value"] - 0.2, cell["value"] + 0.2]
+    page = (publish([Source(made.save().path, made.audio)], tmp_path / "site").parent / "task-se.html").read_text()
+    row = page.partition("published · fine-tune")[2].partition("</tr>")[0]
+    words = re.findall(r'<small class="verdict ([a-z-]+)">', row)
+    assert words == ["different", "reproduced", "different", "different", "different"], "SIM, SIG, BAK, OVRL, NISQA"
+    assert "reproduced by <bdi>ours</bdi>" in row and "different from <bdi>ours</bdi>" in row
+    other = page.partition("published · LoRA 4<")[2].partition("</tr>")[0]
+    assert set(re.findall(r'<small class="verdict ([a-z-]+)">', other)) == {"not-comparable"}
+    assert "no system here is this row" in other
 
 
 def test_a_folder_that_is_no_site_is_left_alone(tmp_path: Path) -> None:
