@@ -171,7 +171,9 @@ def resampled_differences(tests: Sequence[Test], test_set: str) -> list[Tested]:
         if refused is None:
             terms = values.terms(a, b, column)
             base = replace(base, planned=len(terms.items), pairs=int(terms.known.sum()))
-            refused = None if base.pairs else "no item has a value on both sides"
+            counted = terms.sums[terms.known].sum(axis=0)
+            if not base.pairs or counted[1] == 0 or counted[3] == 0:  # no word, or no utterance <= 50 %: 0 / 0
+                refused = "no item has a value on both sides"
         if refused is None:
             ready[index] = terms
         out.append((replace(base, refused=refused), None))

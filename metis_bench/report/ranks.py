@@ -69,10 +69,10 @@ def _ranks(
         for s in data.results.systems
         if s.ranked and (cell := data.cells.get((test_set, s.name, column.id))) and cell.status == "complete"
     ]
-    mine = [d for pair in combinations(names, 2) for d in found[pair] if d.column == column.id]
-    verdicts = [d.verdict(level) for d in corrected(mine)]
+    mine = {pair: d for pair in combinations(names, 2) for d in found[pair] if d.column == column.id}
+    verdicts = [d.verdict(level) for d in corrected(list(mine.values()))]
     better, worse = dict.fromkeys(names, 0), dict.fromkeys(names, 0)
-    for (a, b), verdict in zip(combinations(names, 2), verdicts, strict=True):
+    for (a, b), verdict in zip(mine, verdicts, strict=True):
         if verdict in ("better", "worse"):
             first, second = (a, b) if verdict == "better" else (b, a)
             worse[first] += 1
