@@ -1,10 +1,10 @@
-"""results.md, results.csv (one row a cell), scores.csv (one row a score), published.csv (one row a printed value)."""
+"""results.md, and the tables of `rows` as CSV or parquet."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,15 +18,10 @@ from metis_bench.report.published import (
     general_notes,
     left_out,
 )
+from metis_bench.report.rows import Table, cell_table, published_table, score_table
 from metis_bench.report.summary import Summary, date
 from metis_bench.report.tables import NO_VALUE, UNRANKED, Board, CellView, RowView, heading, items_compared, quantity
 
-CELL_FIELDS = ["set", "system", "kind", "ranked", "column", "label", "direction", "unit", "value", "ci_low", "ci_high"]
-CELL_FIELDS += ["ci_level", "penalised", "n", "N", "clusters", "status", "rank", "signature", "protocol"]
-CELL_FIELDS += ["reasons", "extra"]
-SCORE_FIELDS = ["set", "item", "system", "seed", "column", "status", "value", "reason", "signature", "protocol"]
-PUBLISHED_FIELDS = ["set", "table", "cite", "dataset", "system", "variant", "training_data", "kind", "ranked", "metric"]
-PUBLISHED_FIELDS += ["direction", "unit", "printed", "value", "column", "comparable", "flags", "notes"]
 _MARKDOWN = str.maketrans(
     {char: f"\\{char}" for char in "\\`*_[]|~#"} | {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": " ", "\r": " "}
 )
@@ -34,20 +29,8 @@ _MARKDOWN = str.maketrans(
 
 def write_csv(data: RunData, folder: Path) -> None:
     """results.csv and scores.csv: numbers unrounded, missing ones empty."""
-    systems = {system.name: system for system in data.results.systems}
-    columns = {column.id: column for column in data.results.columns}
-    cells: list[list[object]] = []
-    for cell in data.results.cells:
-        system, column, (low, high) = systems[cell.system], columns[cell.column], cell.ci or (None, None)
-        about = [cell.set, cell.system, system.kind, system.ranked, cell.column, column.label, column.direction]
-        counts = [cell.n, cell.N, cell.clusters, cell.status, cell.rank, cell.signature, cell.protocol]
-        reasons = json.dumps(cell.reasons, ensure_ascii=False) if cell.reasons else None
-        extra = json.dumps(cell.extra, ensure_ascii=False) if cell.extra else None
-        level = data.results.stats.level if cell.ci else None
-        cells.append([*about, column.unit, cell.value, low, high, level, cell.penalised, *counts, reasons, extra])
-    _write_rows(folder / "results.csv", CELL_FIELDS, cells)
-    scores = (score for row in data.rows for score in data.scores.get(row.key, {}).values())
-    _write_rows(folder / "scores.csv", SCORE_FIELDS, ([getattr(s, name) for name in SCORE_FIELDS] for s in scores))
+    for table in (cell_table(data), score_table(data)):
+        _write_table(folder, table)
 
 
 def write_published(data: RunData, folder: Path) -> None:
@@ -55,27 +38,30 @@ def write_published(data: RunData, folder: Path) -> None:
 
     Files of their own: what reads results.csv never meets a number that was not measured here.
     """
-    published = data.results.published
-    if published is None:
+    table = published_table(data)
+    if table is None or data.results.published is None:
         return
-    values: list[list[object]] = []
-    for row in published.rows:
-        for cell in row.cells:
-            metric = published.metrics[cell.metric]
-            place = [row.set, row.table, row.cite, row.dataset, row.system, row.variant, row.training_data]
-            what = [row.kind, row.ranked, cell.metric, metric.direction, metric.unit, cell.printed, cell.value]
-            told = [cell.column, cell.comparable, "; ".join(cell.flags), "; ".join(cell.notes)]
-            values.append([*place, *what, *told])
-    _write_rows(folder / "published.csv", PUBLISHED_FIELDS, values)
-    text = json.dumps(asdict(published), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    _write_table(folder, table)
+    text = json.dumps(asdict(data.results.published), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     (folder / "published.json").write_text(text, encoding="utf-8", newline="\n")
 
 
-def _write_rows(path: Path, fields: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as stream:
+def write_parquet(table: Table, path: Path) -> None:
+    """Typed columns, zstd; missing values are null."""
+    import pyarrow
+    from pyarrow import parquet
+
+    types = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64(), bool: pyarrow.bool_()}
+    schema = pyarrow.schema([(name, types[kind]) for name, kind in table.fields.items()])
+    columns = {name: [row[i] for row in table.rows] for i, name in enumerate(table.fields)}
+    parquet.write_table(pyarrow.Table.from_pydict(columns, schema=schema), path, compression="zstd")
+
+
+def _write_table(folder: Path, table: Table) -> None:
+    with (folder / f"{table.name}.csv").open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(fields)
-        writer.writerows(rows)
+        writer.writerow(table.fields)
+        writer.writerows(table.rows)
 
 
 def write_markdown(data: RunData, boards: Sequence[Board], summary: Summary, path: Path) -> None:

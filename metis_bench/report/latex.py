@@ -1,0 +1,137 @@
+"""Leaderboards as LaTeX tables (booktabs), in the style of the papers: bounds first, then the systems by rank.
+
+A mark is a claim. Bold: the best ranked system. Underlined: the second, unless the paired test of the two finds no
+difference. What lacks scores carries n/N and no mark. Every text is escaped; letters that pdfLaTeX lacks need XeLaTeX.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+
+from metis_bench.comparison import Side, paired
+from metis_bench.report.data import Column, RunData
+from metis_bench.report.links import slugs
+from metis_bench.report.published import HEADING, PublishedCellView, PublishedColumn
+from metis_bench.report.tables import Board, CellView, RowView
+
+ARROWS = {"higher": r"$\uparrow$", "lower": r"$\downarrow$"}
+NO_VALUE = "--"
+PREAMBLE = "% Needs \\usepackage{booktabs}. Written by metis-bench; numbers are rounded, results.csv has all digits."
+_SPECIAL = {char: f"\\{char}" for char in "&%$#_{}"}
+_SPECIAL |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_SPECIAL |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedblright{}"}
+_SPECIAL |= {"-": "-{}", "`": "`{}", "'": "'{}"}  # no ligature may make another character of two
+_SPECIAL |= {"[": "{[}", "]": "{]}"}  # at the beginning of a row they would be an argument of \\
+
+
+def latex(data: RunData, boards: Sequence[Board], columns: Sequence[str] = ()) -> str:
+    """A table a test set, and one of what was published for it, if it was asked for. columns: default, the headline."""
+    names = slugs(board.set.id for board in boards)
+    lines = [PREAMBLE, ""]
+    for board in boards:
+        shown = [c for c in board.columns if c.id in columns] if columns else list(board.headline)
+        if shown:
+            lines += _float(_caption(board), f"tab:{names[board.set.id]}", _measured(data, board, shown))
+        if board.published:
+            title = f"{escape(board.set.id)}: {escape(HEADING)}."
+            lines += _float(title, f"tab:{names[board.set.id]}-published", _published(board))
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def escape(text: str) -> str:
+    """`text` as literal LaTeX in one line; control and direction characters are left out."""
+    kept = "".join(c for c in text if c.isspace() or unicodedata.category(c)[0] != "C")
+    return "".join(_SPECIAL.get(c, c) for c in " ".join(kept.split()))
+
+
+def _float(caption: str, label: str, tabular: Sequence[str]) -> list[str]:
+    head = [r"\begin{table}[t]", r"\centering", f"\\caption{{{caption}}}", f"\\label{{{label}}}"]
+    return [*head, *tabular, r"\end{table}", ""]
+
+
+def _caption(board: Board) -> str:
+    partial = f" of {board.set.official_count} official ones" if board.set.partial else ""
+    return (
+        f"{escape(board.set.id)}, {board.set.items} items{partial}. Bold: best ranked system; underlined: second, where"
+        " the paired test finds a difference from the best. A fraction: scored of planned outputs."
+    )
+
+
+def _tabular(head: Sequence[str], bodies: Sequence[Sequence[Sequence[str]]]) -> list[str]:
+    """Bodies are divided by rules; empty ones are left out."""
+    lines = [f"\\begin{{tabular}}{{l{'c' * (len(head) - 1)}}}", r"\toprule", _line(head)]
+    for body in bodies:
+        lines += [r"\midrule", *(_line(row) for row in body)] if body else []
+    return [*lines, r"\bottomrule", r"\end{tabular}"]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _measured(data: RunData, board: Board, columns: Sequence[Column]) -> list[str]:
+    marks = {column.id: _marks(data, board, column) for column in columns}
+    head = ["System", *(_heading(column) for column in columns)]
+    return _tabular(head, [[_row(row, columns, marks) for row in rows] for rows in (board.unranked, board.ranked)])
+
+
+def _heading(column: Column | PublishedColumn) -> str:
+    unit = f" ({escape(column.unit)})" if column.unit else ""
+    return f"{escape(column.label)}{unit} {ARROWS[column.direction]}"
+
+
+def _row(row: RowView, columns: Sequence[Column], marks: Mapping[str, Mapping[str, str]]) -> list[str]:
+    cells = {cell.column.id: cell for cell in row.cells}
+    return [escape(row.system.name), *(_cell(cells[c.id], marks[c.id].get(row.system.name)) for c in columns)]
+
+
+def _cell(cell: CellView, mark: str | None) -> str:
+    if cell.sort is None:
+        return NO_VALUE
+    text = cell.text.replace("-", "$-$")
+    marked = f"\\{mark}{{{text}}}" if mark else text
+    return marked + (f"\\textsuperscript{{{cell.counts}}}" if cell.counts else "")
+
+
+def _marks(data: RunData, board: Board, column: Column) -> dict[str, str]:
+    """Command by system. Equal values share a rank, and after two best there is no second.
+
+    A single ranked system is the best of nothing.
+    """
+    ranks = [(cell.rank, row.system.name) for row in board.ranked for cell in row.cells if cell.column == column]
+    places = sorted((rank, name) for rank, name in ranks if rank is not None)
+    if len(places) < 2:
+        return {}
+    best = [name for rank, name in places if rank == places[0][0]]
+    marks = dict.fromkeys(best, "textbf")
+    others = [(rank, name) for rank, name in places if name not in best]
+    if len(best) == 1 and others:
+        second = [name for rank, name in others if rank == others[0][0]]
+        marks |= {name: "underline" for name in second if not _undecided(data, board, column, best[0], name)}
+    return marks
+
+
+def _undecided(data: RunData, board: Board, column: Column, best: str, second: str) -> bool:
+    """Whether a test was made, and found no difference. Costs cannot be tested: their order is taken as it is."""
+    if column.aggregate == "max":
+        return False
+    found = paired(Side("", best, data), Side("", second, data), board.set.id, column)
+    return found.p is not None and found.p > 1 - data.results.stats.level
+
+
+def _published(board: Board) -> list[str]:
+    block = board.published
+    if block is None:
+        return []
+    head = ["System", *(_heading(column) for column in block.columns)]
+    bodies = [
+        [[escape(" · ".join(filter(None, (row.system, row.about)))), *map(_printed, row.cells)] for row in table.rows]
+        for table in block.tables
+    ]
+    return _tabular(head, bodies)
+
+
+def _printed(cell: PublishedCellView | None) -> str:
+    """As printed; what is known to be wrong is no number here."""
+    return escape(cell.text) if cell is not None and cell.valid else NO_VALUE
