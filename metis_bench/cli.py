@@ -12,7 +12,7 @@ import click
 
 from metis_bench import __version__
 from metis_bench.cli_baselines import baselines
-from metis_bench.cli_compare import compare, gate
+from metis_bench.cli_compare import compare, gate, sensitivity
 from metis_bench.cli_export import export
 from metis_bench.cli_listen import listen
 from metis_bench.errors import MetisBenchError
@@ -47,6 +47,7 @@ def cli() -> None:
 cli.add_command(listen)
 cli.add_command(compare)
 cli.add_command(gate)
+cli.add_command(sensitivity)
 cli.add_command(export)
 cli.add_command(baselines)
 

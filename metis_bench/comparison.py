@@ -243,14 +243,24 @@ def _tested(
     kept = (drawn[1] > 0) & (drawn[3] > 0)
     spread = scale * (drawn[0][kept] / drawn[1][kept] - drawn[2][kept] / drawn[3][kept])
     error = float(spread.std() * np.sqrt(len(filled) / (len(filled) - 1)))
-    flips = filled[:, 0] - filled[:, 1] * total[2] / total[3] - (filled[:, 2] - filled[:, 3] * total[2] / total[3])
     tested = replace(
         out,
         ci=stats.percentiles(spread, stats.expanded(settings.level, len(filled))),
-        p=stats.sign_flip(flips.tolist(), settings.resamples, settings.seed, f"{test_set} {column.id}"),
+        p=stats.sign_flip(contributions(filled).tolist(), settings.resamples, settings.seed, f"{test_set} {column.id}"),
         detectable=stats.detectable(error, len(filled), settings.level),
     )
     return tested, spread
+
+
+def contributions(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(clusters,) what each adds to the difference: without one, its sign is as likely either way.
+
+    sums: (clusters, 4), numerator and denominator of a, then of b
+    """
+    total = sums.sum(axis=0)
+    share = total[2] / total[3]
+    found: NDArray[np.float64] = sums[:, 0] - sums[:, 1] * share - (sums[:, 2] - sums[:, 3] * share)
+    return found
 
 
 def _worst(column: Column, terms: Mapping[str, tuple[float, ...]], scale: float) -> tuple[Item, ...]:

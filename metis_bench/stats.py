@@ -78,19 +78,23 @@ def sign_flip(differences: Sequence[float], resamples: int, seed: int, name: str
 
     All signs are tried with up to EXACT clusters that differ, random ones with more: (1 + hits) / (1 + resamples).
     """
-    d = np.asarray([x for x in differences if x != 0], dtype=np.float64)
-    if len(d) == 0:
-        return 1.0
-    far = abs(d.sum()) - SLACK * np.abs(d).sum()
-    if len(d) <= EXACT:
-        signs = 1 - 2 * ((np.arange(1 << len(d))[:, None] >> np.arange(len(d))) & 1)
-        return float(np.mean(np.abs(signs @ d) >= far))
+    kept = [x for x in differences if x != 0]
+    return float(sign_flips(np.asarray(kept, dtype=np.float64)[:, None], resamples, seed, name)[0])
+
+
+def sign_flips(differences: NDArray[np.float64], resamples: int, seed: int, name: str) -> NDArray[np.float64]:
+    """(tests,) of p, as `sign_flip`, for (clusters, tests) of differences by the same flips: faster than one by one."""
+    clusters = len(differences)
+    far = np.abs(differences.sum(axis=0)) - SLACK * np.abs(differences).sum(axis=0)
+    if clusters <= EXACT:
+        signs = 1 - 2 * ((np.arange(1 << clusters)[:, None] >> np.arange(clusters)) & 1)
+        return np.asarray(np.mean(np.abs(signs @ differences) >= far, axis=0))
     rng = np.random.default_rng(derive_seed(seed, "sign flip", name))
-    step, hits = max(1, BLOCK // len(d)), 0
+    step, hits = max(1, BLOCK // clusters), np.zeros(differences.shape[1])
     for start in range(0, resamples, step):
         n = min(step, resamples - start)
-        flips = rng.integers(0, 2, size=(n, len(d)), dtype=np.int8)
-        hits += int(np.count_nonzero(np.abs((1.0 - 2.0 * flips) @ d) >= far))
+        flips = rng.integers(0, 2, size=(n, clusters), dtype=np.int8)
+        hits += np.count_nonzero(np.abs((1.0 - 2.0 * flips) @ differences) >= far, axis=0)
     return (1 + hits) / (1 + resamples)
 
 

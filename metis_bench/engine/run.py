@@ -12,6 +12,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from metis_bench.baselines.host import sweep
 from metis_bench.config import Config
 from metis_bench.engine import seal
 from metis_bench.engine.aggregate import aggregate
+from metis_bench.engine.features import transcript
 from metis_bench.engine.generate import Progress, generate, quiet, records
 from metis_bench.engine.measure import measure
 from metis_bench.engine.prepare import Prepared, keep_rtf, keep_scoring, prepare
@@ -131,7 +133,7 @@ def render(folder: Path, store: Store) -> Path:
     """(Re-)write RUN/report from the run's files; returns its index.html."""
     from metis_bench.report import render as render_report
 
-    return render_report(folder, store.audio_path)
+    return render_report(folder, store.audio_path, partial(transcript, store))
 
 
 def header(prepared: Prepared, config: Config) -> dict[str, JSON]:

@@ -91,7 +91,7 @@ def _board(board: Board) -> list[str]:
     by = f"Ranked by {board.by.label}" if board.by else "Systems"
     for title, rows in ((by, board.ranked), (UNRANKED, board.unranked)):
         if rows:
-            lines += [f"**{escape(title)}**", "", *_table(head, [_row(row) for row in rows]), ""]
+            lines += [f"**{escape(title)}**", "", *markdown_table(head, [_row(row) for row in rows]), ""]
     if any(cell.ci for row in board.rows for cell in row.cells):
         lines += [f"Brackets: {board.interval}.", ""]
     lines += [f"- {escape(label)} does not apply: {escape(reason)}" for label, reason in board.not_applicable]
@@ -108,7 +108,7 @@ def _published(title: str, block: PublishedBlock) -> list[str]:
         for table in block.tables
         for row in table.rows
     ]
-    lines += [*_table(head, rows), ""]
+    lines += [*markdown_table(head, rows), ""]
     lines += [f"- {escape(f'[{note.number}]')} {note.id}, {escape(note.text)}" for note in block.footnotes]
     return [*lines, "", "; ".join(f"{flag}: {escape(meaning)}" for flag, meaning in block.legend) + ".", ""]
 
@@ -157,10 +157,11 @@ def _checks(checks: Sequence[OracleCheck], data: RunData) -> list[str]:
         names = [escape(check.set) + (f" ({compared})" if compared else ""), escape(columns[check.column].label)]
         sides = [f"{escape(name)} ({value})" for name, value in zip((check.better, check.worse), values, strict=True)]
         rows.append([verdict, *names, *sides, escape(check.reason or "")])
-    return _table(["Result", "Set", "Column", "Must be better", "Than", "Reason"], rows)
+    return markdown_table(["Result", "Set", "Column", "Must be better", "Than", "Reason"], rows)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table; the cells are escaped already."""
     lines = [head, ["---"] * len(head), *rows]
     return [f"| {' | '.join(line)} |" for line in lines]
 
