@@ -202,11 +202,13 @@ class Scored:
 
     def _grid(self, terms: Iterator[tuple[int, int, float, float]], values: Array) -> Grid:
         """Sums over seeds, then their means."""
-        num, den, count = np.zeros((3, len(self.systems), len(self.items)))
-        for s, i, n, d in terms:
-            num[s, i] += n
-            den[s, i] += d
-            count[s, i] += 1
+        shape = len(self.systems), len(self.items)
+        rows = np.asarray(list(terms), dtype=np.float64).reshape(-1, 4)
+        place = (rows[:, 0] * shape[1] + rows[:, 1]).astype(np.intp)
+        num, den, count = (
+            np.bincount(place, weights=weights, minlength=shape[0] * shape[1]).reshape(shape)
+            for weights in (rows[:, 2], rows[:, 3], None)
+        )
         known = count > 0
         return Grid(values, known, num / np.maximum(count, 1), den / np.maximum(count, 1))
 
