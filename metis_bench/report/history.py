@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from metis_bench.report.comparison import MARKS
 from metis_bench.report.environment import environment
 from metis_bench.resources import data_dir
 
 if TYPE_CHECKING:
     from metis_bench.watching import Entry
+
+MARKS = {"PASS": "✓", "FAIL": "✗", "INCONCLUSIVE": "?", "INVALID": "⚠", "BROKEN": "⚠"}  # in the text's own font
 
 
 def history_page(title: str, entries: Sequence[Entry]) -> str:
@@ -28,7 +29,7 @@ def history_page(title: str, entries: Sequence[Entry]) -> str:
         .render(
             title=title,
             entries=[(entry, _report(entry)) for entry in reversed(entries)],
-            marks={**MARKS, "BROKEN": MARKS["INVALID"]},
+            marks=MARKS,
             style=style,
             policy=f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; form-action 'none'",
         )

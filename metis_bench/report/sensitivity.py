@@ -11,8 +11,8 @@ from metis_bench.report.tables import NO_VALUE, number
 from metis_bench.sensitivity import Order, Panel, Swap
 
 LEGEND = (
-    "The same outputs, read otherwise; nothing was generated or heard again. Values in brackets of an order: what the "
-    "reading gives. A fraction: the system lacks scores and has no rank. τ: 1 is the headline's order, −1 its reverse. "
+    "The same outputs, read otherwise; nothing was generated or heard again. Beside a system: what the reading "
+    "gives. A fraction: the system lacks scores and has no rank. τ: 1 is the headline's order, −1 its reverse. "
     "Pairs that turn round are tested in both readings (paired, signs of clusters flipped, Holm over the column)."
 )
 HEAD = ("Reading", "Order it gives", "τ", "What turns round")
@@ -99,8 +99,8 @@ def _summary(panels: Sequence[Panel]) -> str:
     sure = sum(any(_sure(s, panel.level) for s in r.swaps) for panel in panels for r in panel.readings)
     if not changed:
         return f"Read otherwise: the same order in {plural(read, 'other reading')}"
-    told = f"{sure} of them significantly" if sure else "none of them significantly"
-    return f"Read otherwise: another order in {changed} of {plural(read, 'other reading')}, {told}"
+    told = f"both orders significant in {sure or 'none'}"
+    return f"Read otherwise: another order in {changed} of {plural(read, 'other reading')} ({told})"
 
 
 def _sure(swap: Swap, level: float) -> bool:
