@@ -5,6 +5,7 @@ Nothing is generated, heard or scored here: columns are read as they are, transc
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -29,17 +30,28 @@ def nothing_kept(_: Mapping[str, Any], __: str) -> str | None:
 
 
 @dataclass(frozen=True)
-class Grid:
-    """One reading of all systems of a set.
+class Terms:
+    """(systems, items) each, seeds averaged. known: where an item has a value; num, den: their sums give it."""
 
-    values: (systems,), NaN where a system has none;  known: (systems, items), where an item has a value
-    num, den: (systems, items) whose sums give the value but for its scale, seeds averaged
-    """
-
-    values: Array
     known: NDArray[np.bool_]
     num: Array
     den: Array
+
+
+@dataclass(frozen=True)
+class Grid:
+    """One reading of all systems of a set. values: (systems,), NaN where a system has none.
+
+    make: its terms; asked for where something has to be tested alone, which is rare
+    """
+
+    values: Array
+    make: Callable[[], Terms]
+
+    @functools.cached_property
+    def terms(self) -> Terms:
+        """Made once."""
+        return self.make()
 
 
 @dataclass(frozen=True)
@@ -107,7 +119,8 @@ class Scored:
         """A column as it was measured; its values are those of the cells."""
         terms = ((s, i, *_terms(column, scores)) for s, i, _, scores in self.rows if _value(column, scores) is not None)
         values = [cell.value if (cell := self._find(s, column)) is not None else None for s in self.systems]
-        return self._grid(terms, np.asarray([np.nan if v is None else v for v in values], dtype=np.float64))
+        numbers = np.asarray([np.nan if v is None else v for v in values], dtype=np.float64)
+        return Grid(numbers, lambda: self._terms(terms))
 
     def _find(self, system: System, column: Column) -> Any:
         return self.data.cells.get((self.set_id, system.name, column.id))
@@ -118,7 +131,7 @@ class Scored:
         if any(c.penalised is None for c in cells) or all(c.penalised == c.value for c in cells):
             return None
         values = np.asarray([c.penalised for c in cells], dtype=np.float64)
-        return self._grid(self._penalised_terms(), values)
+        return Grid(values, lambda: self._terms(self._penalised_terms()))
 
     def _penalised_terms(self) -> Iterator[tuple[int, int, float, float]]:
         column, worst = self.headline, self.headline.worst
@@ -183,7 +196,11 @@ class Scored:
     def _normalised(self, profile: Profile, language: str, spoken: Sequence[tuple[int, int, str, str]]) -> Grid:
         """Every text once, every pair of texts once: systems often say the same."""
         references = {text: words(profile.reference(text, language)) for text in {t for _, _, t, _ in spoken}}
-        heard = {text: words(profile.hypothesis(text, language)) for text in {t for _, _, _, t in spoken}}
+        alike = references if type(profile).hypothesis is Profile.hypothesis else {}
+        heard = {
+            text: alike[text] if text in alike else words(profile.hypothesis(text, language))
+            for text in {t for _, _, _, t in spoken}
+        }
         counts = {
             (text, said): errors(references[text], heard[said])
             for text, said in {(text, said) for _, _, text, said in spoken}
@@ -195,12 +212,12 @@ class Scored:
             for s, i, text, said in spoken
             if (size := float(len(references[text])))
         )
-        grid = self._grid(terms, np.empty(0))
+        made = self._terms(terms)
         with np.errstate(invalid="ignore", divide="ignore"):
-            values = 100.0 * grid.num.sum(axis=1) / grid.den.sum(axis=1)
-        return Grid(values, grid.known, grid.num, grid.den)
+            values = 100.0 * made.num.sum(axis=1) / made.den.sum(axis=1)
+        return Grid(values, lambda: made)
 
-    def _grid(self, terms: Iterator[tuple[int, int, float, float]], values: Array) -> Grid:
+    def _terms(self, terms: Iterator[tuple[int, int, float, float]]) -> Terms:
         """Sums over seeds, then their means."""
         shape = len(self.systems), len(self.items)
         rows = np.asarray(list(terms), dtype=np.float64).reshape(-1, 4)
@@ -210,7 +227,7 @@ class Scored:
             for weights in (rows[:, 2], rows[:, 3], None)
         )
         known = count > 0
-        return Grid(values, known, num / np.maximum(count, 1), den / np.maximum(count, 1))
+        return Terms(known, num / np.maximum(count, 1), den / np.maximum(count, 1))
 
 
 def _value(column: Column, scores: Mapping[str, Score]) -> float | None:

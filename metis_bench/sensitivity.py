@@ -175,9 +175,10 @@ def _tested(data: RunData, scored: Scored, tests: list[tuple[Grid, tuple[str, st
 
 
 def _contributions(grid: Grid, a: int, b: int, clusters: NDArray[np.intp]) -> Array | None:
-    both = grid.known[a] & grid.known[b]
+    terms = grid.terms
+    both = terms.known[a] & terms.known[b]
     sums = np.zeros((int(clusters.max()) + 1, 4))
-    for k, part in enumerate((grid.num[a], grid.den[a], grid.num[b], grid.den[b])):
+    for k, part in enumerate((terms.num[a], terms.den[a], terms.num[b], terms.den[b])):
         sums[:, k] = np.bincount(clusters[both], weights=part[both], minlength=len(sums))
     if np.count_nonzero(sums[:, 1]) < 2 or sums[:, 3].sum() == 0:
         return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,8 @@ import numpy as np
 import pytest
 
 from metis_bench.metrics.wer import KEPT, edits, errors, words
-from metis_bench.report.data import load_run
 from metis_bench.report.sensitivity import board_views, sensitivity_json, sensitivity_markdown
-from metis_bench.sensitivity import Order, Panel, panels, sensitivity
+from metis_bench.sensitivity import Order, Panel, sensitivity
 from metis_bench.text.profiles import profiles
 
 WER = "wer.toy"
@@ -233,18 +231,15 @@ def test_texts_are_escaped_and_json_has_no_nan(tmp_path: Path) -> None:
     assert parsed[0]["headline"]["places"][0]["place"] == 1 and "nan" not in text.lower()
 
 
-@pytest.mark.long
-def test_ten_systems_and_2020_items(tmp_path: Path) -> None:
-    """Texts of their own, a fifth of the transcripts wrong. The budget is two seconds of an idle core; here four."""
+def test_systems_that_differ_by_chance_turn_round_without_significance(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    texts = [f"{TEXT} at number {i}, Mrs. O'Neil's" for i in range(2020)]
+    texts = [f"{TEXT} at number {i}, Mrs. O'Neil's" for i in range(60)]
     said = {
         f"system{s}": [t if rng.random() < 0.8 else f"{t} {rng.choice(['uh', 'now', 'and'])}" for t in texts]
         for s in range(10)
     }
     run, heard = spoken(tmp_path / "run", said, texts)
-    data = load_run(run)
-    started = time.process_time()
-    (panel,) = panels(data, heard)
-    spent = time.process_time() - started
-    assert len(panel.readings) >= 7 and sum(len(r.swaps) for r in panel.readings) > 3 and spent < 4, spent
+    panel, found = read(run, heard)
+    swaps = found["WER, normalised as whisper_en"].swaps  # which leaves "uh" out
+    assert len(swaps) > 3 and {s.verdict(panel.level) for s in swaps} == {"neither order is significant"}
+    assert found["WER, normalised as f5"].tau == pytest.approx(1)
