@@ -49,7 +49,8 @@ class Result:
 def eval_results(data: RunData, datasets: Mapping[str, str], url: str | None = None) -> dict[str, str]:
     """YAML by system. datasets: OWNER/NAME on the hub by test set or corpus; url: where the report is published.
 
-    Raises UsageError for a set without a data set, MissingPrerequisite for a hub library that is too old.
+    Raises UsageError for a set without a data set, or with a part of its items; MissingPrerequisite for a hub library
+    that is too old.
     """
     try:
         from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
@@ -124,6 +125,11 @@ def _by_system(data: RunData) -> Iterator[tuple[str, list[Result]]]:
 
 def _dataset(test_set: TestSet, datasets: Mapping[str, str]) -> str:
     found = datasets.get(test_set.id) or datasets.get(test_set.corpus)
+    if test_set.partial:
+        raise UsageError(
+            f"'{test_set.id}' has {test_set.items} of its {test_set.official_count} official items, a benchmark all of them",
+            fix="run it without --limit, or leave the set out with --set",
+        )
     if found is None:
         raise UsageError(
             f"nobody said which benchmark of the hub '{test_set.id}' is",

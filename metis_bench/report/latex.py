@@ -6,6 +6,7 @@ difference. What lacks scores carries n/N and no mark. Every text is escaped; le
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 
@@ -21,8 +22,8 @@ PREAMBLE = "% Needs \\usepackage{booktabs}. Written by metis-bench; numbers are 
 _SPECIAL = {char: f"\\{char}" for char in "&%$#_{}"}
 _SPECIAL |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _SPECIAL |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': r"\textquotedblright{}"}
-_SPECIAL |= {"-": "-{}", "`": "`{}", "'": "'{}"}  # no ligature may make another character of two
 _SPECIAL |= {"[": "{[}", "]": "{]}"}  # at the beginning of a row they would be an argument of \\
+_LIGATURE = re.compile(r"(?<=-)-|(?<=`)`|(?<=')'")  # two of them would be printed as another character
 
 
 def latex(data: RunData, boards: Sequence[Board], columns: Sequence[str] = ()) -> str:
@@ -42,7 +43,8 @@ def latex(data: RunData, boards: Sequence[Board], columns: Sequence[str] = ()) -
 def escape(text: str) -> str:
     """`text` as literal LaTeX in one line; control and direction characters are left out."""
     kept = "".join(c for c in text if c.isspace() or unicodedata.category(c)[0] != "C")
-    return "".join(_SPECIAL.get(c, c) for c in " ".join(kept.split()))
+    literal = "".join(_SPECIAL.get(c, c) for c in " ".join(kept.split()))
+    return _LIGATURE.sub(r"{}\g<0>", literal)
 
 
 def _float(caption: str, label: str, tabular: Sequence[str]) -> list[str]:

@@ -31,6 +31,7 @@ HUB = {"dns2020/no_reverb": "owner/dns", "dns2020/real_recordings": "owner/dns-r
 
 @pytest.fixture
 def run(fabricated: Fabricated) -> Path:
+    fabricated.results["sets"][0]["official_count"] = None
     return fabricated.save().path
 
 
@@ -118,7 +119,7 @@ def test_escape_leaves_no_command() -> None:
     hostile = "\\input{/etc/passwd} 100% $x_1^2$ #1 & ~ -- `` '' [x] \u202e\x00\n\\end{table}"
     assert escape(hostile) == (
         r"\textbackslash{}input\{/etc/passwd\} 100\% \$x\_1\textasciicircum{}2\$ \#1 \& \textasciitilde{} "
-        r"-{}-{} `{}`{} '{}'{} {[}x{]} \textbackslash{}end\{table\}"
+        r"-{}- `{}` '{}' {[}x{]} \textbackslash{}end\{table\}"
     )
 
 
@@ -165,6 +166,9 @@ def test_eval_results_load_with_the_hubs_own_classes(run: Path, tmp_path: Path, 
     assert entries[0].date == "2026-11-21T01:02:03+00:00"
     with pytest.raises(UsageError, match="which benchmark"):
         export(run, "hf", tmp_path / "x")
+    fabricated.results["sets"][0]["official_count"] = 150
+    with pytest.raises(UsageError, match="5 of its 150 official items"):
+        export(fabricated.save().path, "hf", tmp_path / "x", Part(datasets=HUB))
     with pytest.raises(UsageError, match="no test set"):
         export(run, "hf", tmp_path / "x", Part(datasets={"typo": "a/b"}))
 
