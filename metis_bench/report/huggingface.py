@@ -126,8 +126,9 @@ def _by_system(data: RunData) -> Iterator[tuple[str, list[Result]]]:
 def _dataset(test_set: TestSet, datasets: Mapping[str, str]) -> str:
     found = datasets.get(test_set.id) or datasets.get(test_set.corpus)
     if test_set.partial:
+        counts = f"{test_set.items} of its {test_set.official_count} official items"
         raise UsageError(
-            f"'{test_set.id}' has {test_set.items} of its {test_set.official_count} official items, a benchmark all of them",
+            f"'{test_set.id}' has {counts}, and a benchmark is all of them",
             fix="run it without --limit, or leave the set out with --set",
         )
     if found is None:
