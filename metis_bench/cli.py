@@ -15,6 +15,7 @@ from metis_bench.cli_baselines import baselines
 from metis_bench.cli_compare import compare, gate, sensitivity
 from metis_bench.cli_export import export
 from metis_bench.cli_listen import listen
+from metis_bench.cli_publish import publish
 from metis_bench.cli_watch import watch
 from metis_bench.errors import MetisBenchError
 from metis_bench.options import (
@@ -50,6 +51,7 @@ cli.add_command(compare)
 cli.add_command(gate)
 cli.add_command(sensitivity)
 cli.add_command(watch)
+cli.add_command(publish)
 cli.add_command(export)
 cli.add_command(baselines)
 

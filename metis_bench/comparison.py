@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metis_bench import stats
 from metis_bench.errors import UsageError, nearest
-from metis_bench.report.data import Column, RunData, Score, load_run
+from metis_bench.report.data import Cell, Column, RunData, Score, load_run
 
 WORST = 10  # items listed a comparison
 
@@ -49,7 +50,7 @@ class Difference:
     """One column of one test set. Signs are those of `a - b`; `better` knows the column's direction.
 
     pairs: items with a value on both sides, of `planned`;  detectable: true difference found with probability 0.8
-    refused: why there is no comparison, and then there are no numbers
+    worst, best: items where `a` loses and wins most; refused: why there is no comparison, and then there are no numbers
     """
 
     set: str
@@ -67,6 +68,7 @@ class Difference:
     planned: int = 0
     clusters: int = 0
     worst: tuple[Item, ...] = ()
+    best: tuple[Item, ...] = ()
     refused: str | None = None
 
     def verdict(self, level: float) -> str:
@@ -119,28 +121,29 @@ def _pairs(
 
 
 def _compared(a: Side, b: Side) -> Comparison:
-    sets = [s.id for s in a.data.results.sets]
     theirs = {s.id for s in b.data.results.sets}
-    columns = {c.id: c for c in b.data.results.columns}
-    found = [
-        paired(a, b, test_set, column)
-        for test_set in sets
-        if test_set in theirs
-        for column in a.data.results.columns
-        if column.id in columns and _measured(a, test_set, column) and _measured(b, test_set, column)
-    ]
-    tested = [i for i, d in enumerate(found) if d.p is not None]
-    for i, adjusted in zip(tested, stats.holm([found[i].p or 0.0 for i in tested]), strict=True):
-        found[i] = replace(found[i], p_holm=adjusted)
+    columns = {c.id for c in b.data.results.columns}
+    found: list[Difference] = []
+    for test_set in (s.id for s in a.data.results.sets if s.id in theirs):
+        both = [c for c in a.data.results.columns if c.id in columns and _measured(a, b, test_set, c)]
+        found += [d for d, _ in resampled_differences([(a, b, column) for column in both], test_set)]
+    found = corrected(found)
     return Comparison(a.name, b.name, a.data.results.stats.level, tuple(found))
 
 
-def _measured(side: Side, test_set: str, column: Column) -> bool:
-    cell = side.data.cells.get((test_set, side.system, column.id))
-    return cell is not None and cell.status != "not_applicable" and column.aggregate != "max"
+def corrected(found: Sequence[Difference]) -> list[Difference]:
+    """With p corrected for all tests of the family (Holm)."""
+    adjusted = iter(stats.holm([d.p for d in found if d.p is not None]))
+    return [d if d.p is None else replace(d, p_holm=next(adjusted)) for d in found]
 
 
-Pair = tuple[Score, Score]
+def _measured(a: Side, b: Side, test_set: str, column: Column) -> bool:
+    cells = [side.data.cells.get((test_set, side.system, column.id)) for side in (a, b)]
+    return column.aggregate != "max" and all(cell is not None and cell.status != "not_applicable" for cell in cells)
+
+
+Test: TypeAlias = tuple[Side, Side, Column]
+Tested: TypeAlias = tuple[Difference, NDArray[np.float64] | None]
 
 
 def paired(a: Side, b: Side, test_set: str, column: Column) -> Difference:
@@ -148,34 +151,45 @@ def paired(a: Side, b: Side, test_set: str, column: Column) -> Difference:
     return resampled_difference(a, b, test_set, column)[0]
 
 
-def resampled_difference(
-    a: Side, b: Side, test_set: str, column: Column
-) -> tuple[Difference, NDArray[np.float64] | None]:
+def resampled_difference(a: Side, b: Side, test_set: str, column: Column) -> Tested:
     """As `paired`, with the resampled differences; None where fewer than two clusters can be drawn."""
-    base = Difference(test_set, column.id, column.label, column.direction)
-    cells = [side.data.cells[test_set, side.system, column.id] for side in (a, b)]
-    if cells[0].protocol is None or cells[0].protocol != cells[1].protocol:
-        return replace(base, refused=_why_unequal(a, b, test_set, column)), None
-    values, planned = _common(a, b, test_set, column.id)
-    base = replace(base, planned=planned, pairs=len(values))
-    if not values:
-        return replace(base, refused="no item has a value on both sides"), None
-    clusters = sorted({item.cluster or item.item for (s, _), item in a.data.items.items() if s == test_set})
-    place = {cluster: i for i, cluster in enumerate(clusters)}
-    sums = np.zeros((len(clusters), 4))  # numerator and denominator of a, of b
-    terms: dict[str, tuple[float, ...]] = {}
-    for item, pairs in values.items():
-        terms[item] = _terms(column, pairs)
-        known = a.data.items[test_set, item]
-        sums[place[known.cluster or known.item]] += terms[item]
-    return _tested(base, column, sums, terms, a, test_set)
+    return resampled_differences([(a, b, column)], test_set)[0]
 
 
-def _why_unequal(a: Side, b: Side, test_set: str, column: Column) -> str:
-    one, other = (side.data.cells[test_set, side.system, column.id] for side in (a, b))
+def resampled_differences(tests: Sequence[Test], test_set: str) -> list[Tested]:
+    """Many at once, all with the same draws and the same signs, in the order of `tests`; every `a` is of one run."""
+    if not tests:
+        return []
+    out: list[Tested] = []
+    ready: dict[int, _Terms] = {}
+    values = _Values([side for a, b, _ in tests for side in (a, b)], test_set)
+    for index, (a, b, column) in enumerate(tests):
+        base = Difference(test_set, column.id, column.label, column.direction)
+        one, other = (side.data.cells[test_set, side.system, column.id] for side in (a, b))
+        lists = [next(s.list_hash for s in side.data.results.sets if s.id == test_set) for side in (a, b)]
+        refused = why_unequal(one, other, lists)
+        if refused is None:
+            terms = values.terms(a, b, column)
+            base = replace(base, planned=len(terms.items), pairs=int(terms.known.sum()))
+            counted = terms.sums[terms.known].sum(axis=0)
+            if not base.pairs or counted[1] == 0 or counted[3] == 0:  # no word, or no utterance <= 50 %: 0 / 0
+                refused = "no item has a value on both sides"
+        if refused is None:
+            ready[index] = terms
+        out.append((replace(base, refused=refused), None))
+    if ready:
+        tested = _tested([(out[i][0], tests[i][2], terms) for i, terms in ready.items()], tests[0][0].data, test_set)
+        for index, found in zip(ready, tested, strict=True):
+            out[index] = found
+    return out
+
+
+def why_unequal(one: Cell, other: Cell, lists: Sequence[str | None]) -> str | None:
+    """Why two cells of a column do not compare; None if they do. lists: hashes of the items that they are of."""
     if one.protocol is None or other.protocol is None:
         return "it depends on the machine, so it is not compared item by item"
-    lists = [next(s.list_hash for s in side.data.results.sets if s.id == test_set) for side in (a, b)]
+    if one.protocol == other.protocol:
+        return None
     if lists[0] != lists[1]:
         return f"the lists of items differ ({lists[0]} and {lists[1]})"
     if one.signature != other.signature:
@@ -183,73 +197,88 @@ def _why_unequal(a: Side, b: Side, test_set: str, column: Column) -> str:
     return f"the protocols differ in seeds, aggregation or statistics ({one.protocol} and {other.protocol})"
 
 
-def _common(a: Side, b: Side, test_set: str, column: str) -> tuple[dict[str, list[Pair]], int]:
-    """Pairs of scores by item, over seeds; of a system that ignores the seed, its one value stands for each.
+@dataclass(frozen=True)
+class _Terms:
+    """Numerator and denominator of every item on both sides, means over its seeds.
 
-    And how many items were planned.
+    sums: (items, 4), of a and of b; known: (items,), whether both have a value; place: (items,), the cluster's number
     """
-    ours, theirs = (_scores(side, test_set, column) for side in (a, b))
-    out: dict[str, list[Pair]] = {}
-    for item, seeds in ours.items():
-        others = theirs.get(item, {})
-        wanted = sorted(set(seeds) | set(others)) if len(seeds) > 1 or len(others) > 1 else sorted(seeds)
-        for seed in wanted:
-            one = seeds.get(seed, next(iter(seeds.values())) if len(seeds) == 1 else None)
-            other = others.get(seed, next(iter(others.values())) if len(others) == 1 else None)
-            if one is not None and other is not None:
-                out.setdefault(item, []).append((one, other))
-    return out, sum(s == test_set for s, _ in a.data.items)
+
+    items: tuple[str, ...]
+    sums: NDArray[np.float64]
+    known: NDArray[np.bool_]
+    place: NDArray[np.int64]
+    clusters: int
 
 
-def _scores(side: Side, test_set: str, column: str) -> dict[str, dict[int, Score]]:
-    """Scores with a value, by item and seed. What a metric's columns tell, each of them knows."""
-    out: dict[str, dict[int, Score]] = {}
-    for (where, item, system, seed), columns in side.data.scores.items():
-        score = columns.get(column)
-        if where == test_set and system == side.system and score is not None and score.value is not None:
-            siblings = (s.detail for s in columns.values() if s.signature == score.signature)
-            shared = {key: value for detail in siblings for key, value in detail.items()}
-            out.setdefault(item, {})[seed] = replace(score, detail={**shared, **score.detail})
-    return out
+def _distinct(sides: Sequence[Side]) -> list[Side]:
+    return list({(id(side.data), side.system): side for side in sides}.values())
 
 
-def _terms(column: Column, pairs: Sequence[Pair]) -> tuple[float, ...]:
-    """(numerator, denominator) of an item on both sides: means over its seeds."""
+class _Values:
+    """What the sides of some tests on a test set have, item by item; each is read once."""
+
+    def __init__(self, sides: Sequence[Side], test_set: str) -> None:
+        clusters = {n: item.cluster or n for (s, n), item in sides[0].data.items.items() if s == test_set}
+        numbers = {cluster: i for i, cluster in enumerate(sorted(set(clusters.values())))}
+        self._set, self._known = test_set, dict[tuple[int, str, str], NDArray[np.float64]]()
+        self._items = {name: i for i, name in enumerate(clusters)}
+        seeds = {key[1] for side in _distinct(sides) for key in side.data.scored_by(test_set, side.system)}
+        self._seeds = {seed: i for i, seed in enumerate(sorted(seeds))}
+        self._place = np.array([numbers[cluster] for cluster in clusters.values()], dtype=np.int64)
+        self._clusters = len(numbers)
+
+    def terms(self, a: Side, b: Side, column: Column) -> _Terms:
+        """Seeds of an item are paired; of a system that ignores the seed, its one value stands for each."""
+        ours, theirs = (self._of(side, column) for side in (a, b))
+        both = ~np.isnan(ours[..., 1]) & ~np.isnan(theirs[..., 1])
+        count = both.sum(axis=1)
+        sums = np.concatenate([np.where(both[..., None], v, 0.0).sum(axis=1) for v in (ours, theirs)], axis=1)
+        means = sums / np.maximum(count, 1)[:, None]
+        return _Terms(tuple(self._items), means, count > 0, self._place, self._clusters)
+
+    def _of(self, side: Side, column: Column) -> NDArray[np.float64]:
+        """(items, seeds, 2): numerator and denominator; NaN where there is no value."""
+        key = (id(side.data), side.system, column.id)
+        if key not in self._known:
+            out = np.full((len(self._items), len(self._seeds), 2), np.nan)
+            for (item, seed), columns in side.data.scored_by(self._set, side.system).items():
+                score = columns.get(column.id)
+                if score is not None and score.value is not None and item in self._items:
+                    out[self._items[item], self._seeds[seed]] = fraction(column, columns)
+            known = ~np.isnan(out[..., 1])
+            single = known.sum(axis=1) == 1
+            out[single] = out[single, known[single].argmax(axis=1)][:, None]
+            self._known[key] = out
+        return self._known[key]
+
+
+def fraction(column: Column, scores: Mapping[str, Score]) -> tuple[float, float]:
+    """Numerator and denominator of a scored output; 0 / 0 counts for nothing. What a metric's columns tell, each knows.
+
+    scores: of the output, by column
+    """
+    own = scores[column.id]
     if column.ratio is None:
-        return tuple(x for side in (0, 1) for x in (float(np.mean([p[side].value for p in pairs])), 1.0))
-    num, den = column.ratio
-    return tuple(float(np.mean([p[side].detail[part] for p in pairs])) for side in (0, 1) for part in (num, den))
+        return float(own.value or 0.0), 1.0
+    for other in (own, *scores.values()):
+        if other.signature == own.signature and set(column.ratio) <= set(other.detail):
+            return float(other.detail[column.ratio[0]]), float(other.detail[column.ratio[1]])
+    return 0.0, 0.0
 
 
-def _tested(
-    base: Difference,
-    column: Column,
-    sums: NDArray[np.float64],
-    terms: Mapping[str, tuple[float, ...]],
-    a: Side,
-    test_set: str,
-) -> tuple[Difference, NDArray[np.float64] | None]:
-    settings, scale = a.data.results.stats, 100.0 if column.ratio and column.unit == "%" else 1.0
-    filled = sums[sums[:, 1] > 0]
-    total = sums.sum(axis=0)
-    one, other = scale * total[0] / total[1], scale * total[2] / total[3]
-    out = replace(
-        base, a=one, b=other, difference=one - other, clusters=len(filled), worst=_worst(column, terms, scale)
-    )
-    if len(filled) < 2:
-        return out, None
-    weights = stats.draws(len(sums), settings.resamples, settings.seed, test_set)
-    drawn = stats.resampled(weights, *sums.T)
-    kept = (drawn[1] > 0) & (drawn[3] > 0)
-    spread = scale * (drawn[0][kept] / drawn[1][kept] - drawn[2][kept] / drawn[3][kept])
-    error = float(spread.std() * np.sqrt(len(filled) / (len(filled) - 1)))
-    tested = replace(
-        out,
-        ci=stats.percentiles(spread, stats.expanded(settings.level, len(filled))),
-        p=stats.sign_flip(contributions(filled).tolist(), settings.resamples, settings.seed, f"{test_set} {column.id}"),
-        detectable=stats.detectable(error, len(filled), settings.level),
-    )
-    return tested, spread
+def _tested(ready: Sequence[tuple[Difference, Column, _Terms]], data: RunData, test_set: str) -> list[Tested]:
+    """Intervals and p of differences over the same items."""
+    settings, clusters = data.results.stats, ready[0][2].clusters
+    sums = [_by_cluster(terms) for _, _, terms in ready]
+    weights = stats.draws(clusters, settings.resamples, settings.seed, test_set)
+    drawn = _drawn(weights, sums)
+    flips = np.stack([contributions(one) for one in sums], axis=1)
+    p = stats.sign_flips(flips, settings.resamples, settings.seed, test_set)
+    return [
+        _difference(base, column, terms, sums[i], [drawn[s.tobytes()] for s in sums[i].T], p[i], settings.level)
+        for i, (base, column, terms) in enumerate(ready)
+    ]
 
 
 def contributions(sums: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -263,9 +292,51 @@ def contributions(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-def _worst(column: Column, terms: Mapping[str, tuple[float, ...]], scale: float) -> tuple[Item, ...]:
-    """Items where `a` loses most."""
-    sign = 1.0 if column.direction == "higher" else -1.0
-    found = [Item(i, scale * na / da, scale * nb / db) for i, (na, da, nb, db) in terms.items() if da > 0 and db > 0]
-    losing = [item for item in found if sign * (item.a - item.b) < 0]
-    return tuple(sorted(losing, key=lambda item: (sign * (item.a - item.b), item.item))[:WORST])
+def _by_cluster(terms: _Terms) -> NDArray[np.float64]:
+    """(clusters, 4) sums over the items of each."""
+    out = np.zeros((terms.clusters, 4))
+    np.add.at(out, terms.place[terms.known], terms.sums[terms.known])
+    return out
+
+
+def _drawn(weights: NDArray[np.uint8], sums: Sequence[NDArray[np.float64]]) -> dict[bytes, NDArray[np.float64]]:
+    """Totals of all draws by the sums they are of: most are of a system that stands in many pairs."""
+    distinct = {column.tobytes(): column for one in sums for column in one.T}
+    return dict(zip(distinct, stats.resampled(weights, *distinct.values()), strict=True))
+
+
+def _difference(
+    base: Difference,
+    column: Column,
+    terms: _Terms,
+    sums: NDArray[np.float64],
+    drawn: Sequence[NDArray[np.float64]],
+    p: float,
+    level: float,
+) -> Tested:
+    scale = 100.0 if column.ratio and column.unit == "%" else 1.0
+    total, filled = sums.sum(axis=0), int(np.count_nonzero(sums[:, 1] > 0))
+    one, other = scale * total[0] / total[1], scale * total[2] / total[3]
+    worst, best = _extremes(column, terms, scale)
+    out = replace(base, a=one, b=other, difference=one - other, clusters=filled, worst=worst, best=best)
+    if filled < 2:
+        return out, None
+    kept = (drawn[1] > 0) & (drawn[3] > 0)
+    spread = scale * (drawn[0][kept] / drawn[1][kept] - drawn[2][kept] / drawn[3][kept])
+    error = float(spread.std() * np.sqrt(filled / (filled - 1)))
+    ci = stats.percentiles(spread, stats.expanded(level, filled))
+    return replace(out, ci=ci, p=p, detectable=stats.detectable(error, filled, level)), spread
+
+
+def _extremes(column: Column, terms: _Terms, scale: float) -> tuple[tuple[Item, ...], tuple[Item, ...]]:
+    """Items where `a` loses most, and where it wins most."""
+    usable = np.flatnonzero(terms.known & (terms.sums[:, 1] > 0) & (terms.sums[:, 3] > 0))
+    num_a, den_a, num_b, den_b = terms.sums[usable].T
+    a, b = scale * num_a / den_a, scale * num_b / den_b
+    gain = (a - b) * (1.0 if column.direction == "higher" else -1.0)
+    order = sorted(range(len(usable)), key=lambda i: (gain[i], terms.items[usable[i]]))
+
+    def told(places: Sequence[int]) -> tuple[Item, ...]:
+        return tuple(Item(terms.items[usable[i]], float(a[i]), float(b[i])) for i in places)
+
+    return told([i for i in order[:WORST] if gain[i] < 0]), told([i for i in order[: -WORST - 1 : -1] if gain[i] > 0])

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from metis_bench.comparison import fraction
 from metis_bench.errors import MissingPrerequisite, SuiteError
 from metis_bench.metrics.wer import errors, words
 from metis_bench.report.data import Column, RunData, Score, System
@@ -117,7 +118,9 @@ class Scored:
 
     def measured(self, column: Column) -> Grid:
         """A column as it was measured; its values are those of the cells."""
-        terms = ((s, i, *_terms(column, scores)) for s, i, _, scores in self.rows if _value(column, scores) is not None)
+        terms = (
+            (s, i, *fraction(column, scores)) for s, i, _, scores in self.rows if _value(column, scores) is not None
+        )
         values = [cell.value if (cell := self._find(s, column)) is not None else None for s in self.systems]
         numbers = np.asarray([np.nan if v is None else v for v in values], dtype=np.float64)
         return Grid(numbers, lambda: self._terms(terms))
@@ -137,13 +140,13 @@ class Scored:
         column, worst = self.headline, self.headline.worst
         assert worst is not None
         bound = max if column.direction == "higher" else min
-        sizes = {i: _terms(column, scores)[1] for _, i, _, scores in self.rows if _value(column, scores) is not None}
+        sizes = {i: fraction(column, scores)[1] for _, i, _, scores in self.rows if _value(column, scores) is not None}
         for s, i, _, scores in self.rows:
             value = _value(column, scores)
             if column.ratio is None:
                 yield s, i, worst if value is None else bound(value, worst), 1.0
             elif value is not None:
-                num, den = _terms(column, scores)
+                num, den = fraction(column, scores)
                 yield s, i, min(num, den) if column.direction == "lower" else num, den
             elif i in sizes:  # all of it wrong
                 yield s, i, sizes[i] if column.direction == "lower" else 0.0, sizes[i]
@@ -232,14 +235,3 @@ class Scored:
 
 def _value(column: Column, scores: Mapping[str, Score]) -> float | None:
     return scores[column.id].value if column.id in scores else None
-
-
-def _terms(column: Column, scores: Mapping[str, Score]) -> tuple[float, float]:
-    """Numerator and denominator of a scored row. What a metric's columns tell, each of them knows."""
-    score = scores[column.id]
-    if column.ratio is None:
-        return float(score.value or 0.0), 1.0
-    for other in (score, *scores.values()):
-        if other.signature == score.signature and set(column.ratio) <= set(other.detail):
-            return float(other.detail[column.ratio[0]]), float(other.detail[column.ratio[1]])
-    return 0.0, 0.0

@@ -167,9 +167,8 @@ def _tested(data: RunData, scored: Scored, tests: list[tuple[Grid, tuple[str, st
     if possible:
         settings = data.results.stats
         stacked = np.stack([found for found in columns if found is not None], axis=1)
-        stacked = stacked[np.any(stacked != 0, axis=1)]
         p = stats.sign_flips(stacked, settings.resamples, settings.seed, f"sensitivity {scored.set_id}")
-        for i, adjusted in zip(possible, stats.holm(p.tolist()), strict=True):
+        for i, adjusted in zip(possible, stats.holm(p), strict=True):
             out[i] = adjusted
     return out
 

@@ -73,29 +73,40 @@ def percentiles(values: NDArray[np.float64], level: float) -> tuple[float, float
     return float(low), float(high)
 
 
-def sign_flip(differences: Sequence[float], resamples: int, seed: int, name: str) -> float:
+def sign_flips(differences: NDArray[np.float64], resamples: int, seed: int, name: str) -> list[float]:
     """Two-sided p that the sum of clusters' differences is this far from 0 when either sign was as likely.
+
+    differences: (clusters, tests), all tested with the same signs
 
     All signs are tried with up to EXACT clusters that differ, random ones with more: (1 + hits) / (1 + resamples).
     """
-    kept = [x for x in differences if x != 0]
-    return float(sign_flips(np.asarray(kept, dtype=np.float64)[:, None], resamples, seed, name)[0])
-
-
-def sign_flips(differences: NDArray[np.float64], resamples: int, seed: int, name: str) -> NDArray[np.float64]:
-    """(tests,) of p, as `sign_flip`, for (clusters, tests) of differences by the same flips: faster than one by one."""
-    clusters = len(differences)
     far = np.abs(differences.sum(axis=0)) - SLACK * np.abs(differences).sum(axis=0)
-    if clusters <= EXACT:
-        signs = 1 - 2 * ((np.arange(1 << clusters)[:, None] >> np.arange(clusters)) & 1)
-        return np.asarray(np.mean(np.abs(signs @ differences) >= far, axis=0))
+    differing = np.count_nonzero(differences, axis=0)
+    drawn = np.flatnonzero(differing > EXACT)
+    hits = _flipped_as_far(differences[:, drawn], far[drawn], resamples, seed, name)
+    p = dict(zip(drawn.tolist(), ((1 + hits) / (1 + resamples)).tolist(), strict=True))
+    return [p[test] if test in p else _exact(differences[:, test], far[test]) for test in range(differences.shape[1])]
+
+
+def _exact(differences: NDArray[np.float64], far: float) -> float:
+    d = differences[differences != 0]
+    if len(d) == 0:
+        return 1.0
+    signs = 1 - 2 * ((np.arange(1 << len(d))[:, None] >> np.arange(len(d))) & 1)
+    return float(np.mean(np.abs(signs @ d) >= far))
+
+
+def _flipped_as_far(
+    differences: NDArray[np.float64], far: NDArray[np.float64], resamples: int, seed: int, name: str
+) -> NDArray[np.int64]:
+    """How often sums of each column are as `far` from 0 under random signs."""
     rng = np.random.default_rng(derive_seed(seed, "sign flip", name))
-    step, hits = max(1, BLOCK // clusters), np.zeros(differences.shape[1])
-    for start in range(0, resamples, step):
-        n = min(step, resamples - start)
-        flips = rng.integers(0, 2, size=(n, clusters), dtype=np.int8)
+    clusters, tests = differences.shape
+    step, hits = max(1, BLOCK // max(clusters, 1)), np.zeros(tests, dtype=np.int64)
+    for start in range(0, resamples if tests else 0, step):
+        flips = rng.integers(0, 2, size=(min(step, resamples - start), clusters), dtype=np.int8)
         hits += np.count_nonzero(np.abs((1.0 - 2.0 * flips) @ differences) >= far, axis=0)
-    return (1 + hits) / (1 + resamples)
+    return hits
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -147,23 +147,45 @@ def attach(published: Published, suite: Suite, results: Mapping[str, Any]) -> At
     nowhere = {n: _Place(None, "", frozenset()) for n, d in source.datasets.items() if not d.sets and d.task in tasks}
     rows += _rows(published, nowhere)
     used = {note for row in rows for cell in row.cells for note in cell.notes}
-    general = tuple(key for key, remark in published.remarks.items() if remark.whole_paper)
     shown = {row.dataset for row in rows}
+    left_out = tuple(_left_out(published, name, tasks) for name in source.datasets if name not in shown)
+    return _attached(
+        published, tuple(rows), used, {name: reasons for name, reasons in why.items() if reasons}, left_out
+    )
+
+
+def _attached(
+    published: Published,
+    rows: tuple[PublishedRow, ...],
+    used: set[str],
+    why: Mapping[str, tuple[str, ...]],
+    left_out: tuple[LeftOut, ...],
+) -> Attached:
+    """With the notes that are used, and those on the whole source."""
+    source = published.source
+    general = tuple(key for key, remark in published.remarks.items() if remark.whole_paper)
     return Attached(
         name=published.name,
         title=source.title,
         note=source.note,
         metrics={name: PublishedMetric(m.direction, m.unit) for name, m in source.metrics.items()},
-        rows=tuple(rows),
+        rows=rows,
         notes={
             key: Note(remark.kind, remark.what, remark.evidence, remark.handling)
             for key, remark in published.remarks.items()
             if key in used or key in general
         },
         general=general,
-        why={name: reasons for name, reasons in why.items() if reasons},
-        left_out=tuple(_left_out(published, name, tasks) for name in source.datasets if name not in shown),
+        why=why,
+        left_out=left_out,
     )
+
+
+def alone(published: Published, dataset: str) -> Attached:
+    """Pure: the rows of one data set, on a set of that name, beside nothing measured."""
+    rows = tuple(_rows(published, {dataset: _Place(dataset, "", frozenset())}))
+    used = {note for row in rows for cell in row.cells for note in cell.notes}
+    return _attached(published, rows, used, {}, ())
 
 
 def _fit(dataset: DatasetModel, test_set: Mapping[str, Any], suite: Suite) -> SetModel | None:

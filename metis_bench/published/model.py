@@ -72,6 +72,21 @@ class DatasetModel(_Model):
     columns: dict[str, Text | None]
 
 
+class SystemModel(_Model):
+    """Which of our systems is a printed row: its class and those of its options that matter, and how alike they are.
+
+    variant, training_data: of the printed row; any if left out. Systems of `baselines/` say so themselves.
+    """
+
+    system: Text
+    options: dict[str, Any] = {}
+    row: Text
+    variant: Names | None = None
+    training_data: Names | None = None
+    match: Text
+    note: StrictStr = ""
+
+
 class SourceModel(_Model):
     """source.yaml. cite: where a table is to be found, by what its name begins with."""
 
@@ -80,6 +95,7 @@ class SourceModel(_Model):
     note: StrictStr = ""
     metrics: dict[str, MetricModel]
     datasets: dict[str, DatasetModel]
+    systems: tuple[SystemModel, ...] = ()
 
 
 class CellsModel(_Model):

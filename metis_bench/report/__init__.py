@@ -29,6 +29,13 @@ def render(run: Path, audio: Callable[[str], Path], heard: Heard | None = None) 
     of other readings. Raises MetisBenchError when the run folder is not that of a finished run.
     """
     from metis_bench.readings import nothing_kept
+    from metis_bench.report.reading import no_collection
+
+    with no_collection():  # of a run and its pages nothing is garbage until the end
+        return _render(run, audio, heard or nothing_kept)
+
+
+def _render(run: Path, audio: Callable[[str], Path], heard: Heard) -> Path:
     from metis_bench.report import exports, html
     from metis_bench.report.audio_files import AudioFolder
     from metis_bench.report.data import load_run
@@ -45,9 +52,10 @@ def render(run: Path, audio: Callable[[str], Path], heard: Heard | None = None) 
     try:
         fresh.mkdir()
         html.copy_assets(fresh)
-        html.write_item_pages(data, boards, links, AudioFolder(fresh / "audio", audio), fresh)
-        read_otherwise = board_views(panels(data, heard or nothing_kept))
-        html.write_index(data, boards, links, summary, fresh, read_otherwise)
+        folder = AudioFolder(fresh / "audio", audio)
+        for board in boards:
+            html.write_item_page(data, board, links, folder, fresh, title=data.results.suite.title or run.name)
+        html.write_index(data, boards, links, summary, fresh, board_views(panels(data, heard)))
         exports.write_csv(data, fresh)
         exports.write_published(data, fresh)
         exports.write_markdown(data, boards, summary, fresh / "results.md")

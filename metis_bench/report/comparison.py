@@ -53,7 +53,7 @@ def _table(heads: Sequence[str]) -> list[str]:
 
 
 def _difference(d: Difference, level: float) -> str:
-    numbers = [_number(d.a), _number(d.b), _number(d.difference, "+"), _interval(d.ci), _p(d.p), _p(d.p_holm)]
+    numbers = [_number(d.a), _number(d.b), _number(d.difference, "+"), _interval(d.ci), p_text(d.p), p_text(d.p_holm)]
     cells = [_safe(d.set), _safe(d.column), *numbers, f"{d.pairs}/{d.planned}", _number(d.detectable), d.verdict(level)]
     return f"| {' | '.join(cells)} |"
 
@@ -74,7 +74,8 @@ def _interval(ci: tuple[float, float] | None) -> str:
     return "" if ci is None else f"{ci[0]:+.3g} … {ci[1]:+.3g}"
 
 
-def _p(value: float | None) -> str:
+def p_text(value: float | None) -> str:
+    """A p value, never 0."""
     return "" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 

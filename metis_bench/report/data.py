@@ -5,21 +5,20 @@ Unknown keys are ignored (a newer engine may add some), missing ones and NaN are
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from metis_bench.errors import MetisBenchError
 from metis_bench.published.attach import Attached
+from metis_bench.report.reading import RERUN, no_collection, read_file, read_lines
 from metis_bench.systems.base import Kind
 
 SCHEMA = 1  # of results.json
-RERUN = "a report needs a finished run: run the suite again with the same command, it resumes"
-T = TypeVar("T")
 Facts: TypeAlias = dict[str, Any]  # free-form JSON that is only shown
 RowKey: TypeAlias = tuple[str, str, str, int]  # set, item, system, seed
 
@@ -97,7 +96,10 @@ class Column(_Strict):
 
 @dataclass(frozen=True)
 class Cell(_Strict):
-    """The aggregate of one column for one system on one test set: n of N planned rows have a value."""
+    """The aggregate of one column for one system on one test set: n of N planned rows have a value.
+
+    rank_to: the last rank that it may have, where differences that are not significant are ties (`report/merge.py`)
+    """
 
     set: str
     system: str
@@ -112,6 +114,7 @@ class Cell(_Strict):
     signature: str | None = None
     protocol: str | None = None
     rank: int | None = None
+    rank_to: int | None = None
     reasons: Mapping[str, int] = field(default_factory=dict)
     extra: Facts = field(default_factory=dict)
 
@@ -284,10 +287,26 @@ class RunData:
     generations: Mapping[RowKey, Generation]
     scores: Mapping[RowKey, Mapping[str, Score]]
 
+    @cached_property
+    def _scored(self) -> Mapping[tuple[str, str], Mapping[tuple[str, int], Mapping[str, Score]]]:
+        found: dict[tuple[str, str], dict[tuple[str, int], Mapping[str, Score]]] = {}
+        for (test_set, item, system, seed), columns in self.scores.items():
+            found.setdefault((test_set, system), {})[item, seed] = columns
+        return found
+
+    def scored_by(self, test_set: str, system: str) -> Mapping[tuple[str, int], Mapping[str, Score]]:
+        """The scores of a system on a test set: (item, seed) -> column -> score."""
+        return self._scored.get((test_set, system), {})
+
 
 def load_run(run: Path) -> RunData:
     """Read RUN/{run.json,plan.jsonl,generations.jsonl,scores.jsonl,results.json}. Raises MetisBenchError."""
-    results = _read(run / "results.json", TypeAdapter(_ResultsFile))
+    with no_collection():
+        return _load(run)
+
+
+def _load(run: Path) -> RunData:
+    results = read_file(run / "results.json", TypeAdapter(_ResultsFile))
     if results.schema != SCHEMA:
         raise MetisBenchError(
             f"results schema {results.schema} is not {SCHEMA}, the one this version reads",
@@ -297,15 +316,15 @@ def load_run(run: Path) -> RunData:
     _check_names(results, run / "results.json")
     items, rows = _plan(run / "plan.jsonl")
     scores: dict[RowKey, dict[str, Score]] = {}
-    for score in _lines(run / "scores.jsonl", TypeAdapter(Score)):
+    for score in read_lines(run / "scores.jsonl", TypeAdapter(list[Score])):
         scores.setdefault(score.key, {})[score.column] = score
     return RunData(
-        run=_read(run / "run.json", TypeAdapter(_RunFile)),
+        run=read_file(run / "run.json", TypeAdapter(_RunFile)),
         results=results,
         cells={(cell.set, cell.system, cell.column): cell for cell in results.cells},
         items=items,
         rows=rows,
-        generations={g.key: g for g in _lines(run / "generations.jsonl", TypeAdapter(Generation))},
+        generations={g.key: g for g in read_lines(run / "generations.jsonl", TypeAdapter(list[Generation]))},
         scores=scores,
     )
 
@@ -328,46 +347,10 @@ def _check_names(results: _ResultsFile, path: Path) -> None:
 def _plan(path: Path) -> tuple[dict[tuple[str, str], Item], tuple[PlanRow, ...]]:
     items: dict[tuple[str, str], Item] = {}
     rows: list[PlanRow] = []
-    for entry in _lines(path, TypeAdapter(Annotated[_PlanItem | _PlanRow, Field(discriminator="type")])):
+    entries = TypeAdapter(list[Annotated[_PlanItem | _PlanRow, Field(discriminator="type")]])
+    for entry in read_lines(path, entries):
         if isinstance(entry, _PlanItem):
             items[entry.set, entry.item] = entry
         else:
             rows.append(entry)
     return items, tuple(rows)
-
-
-def _read(path: Path, adapter: TypeAdapter[T]) -> T:
-    return _parse(_bytes(path), adapter, path, None)
-
-
-def _lines(path: Path, adapter: TypeAdapter[T]) -> Iterator[T]:
-    for number, line in enumerate(_bytes(path).split(b"\n"), start=1):
-        if line.strip():
-            yield _parse(line, adapter, path, number)
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise MetisBenchError(
-            f"cannot read a file of the run folder ({error.strerror})", where=path, fix=RERUN
-        ) from None
-
-
-def _parse(data: bytes, adapter: TypeAdapter[T], path: Path, line: int | None) -> T:
-    try:
-        value = json.loads(data, parse_constant=_refuse)
-        if b"\\ud" in data.lower():  # half a surrogate pair could be read, but never be written
-            json.dumps(value, ensure_ascii=False).encode()
-        return adapter.validate_python(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        message = f"'{'.'.join(str(part) for part in first['loc'])}': {first['msg']}"
-    except ValueError as error:  # not JSON, not UTF-8, or NaN
-        message = f"not valid JSON ({error})"
-    raise MetisBenchError(message, where=path, line=line, fix=RERUN)
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not a number")

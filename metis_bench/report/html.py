@@ -1,4 +1,4 @@
-"""The pages: index.html and 20 items a page, from the templates in `reports/`. Everything shown is escaped by Jinja."""
+"""The pages: index.html and one a set of items, from the templates in `reports/`. All that they show is escaped."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from metis_bench.report import published, tables
 from metis_bench.report.audio_files import AudioFolder
 from metis_bench.report.data import RunData
 from metis_bench.report.environment import environment
-from metis_bench.report.items import build_item, rows_by_item
-from metis_bench.report.links import PAGE_SIZE, Links
+from metis_bench.report.item_data import write_items
+from metis_bench.report.links import Links
 from metis_bench.report.plots import LEFT, RIGHT, build_plots
 from metis_bench.report.sensitivity import BoardView
 from metis_bench.report.summary import Summary, command, date, group_failures, plural
 from metis_bench.report.tables import Board
 from metis_bench.resources import data_dir
 
-ASSETS = ("style/report.css", "player/report.js")
-NEAR = 2  # page numbers shown on each side of the current one
+ASSETS = ("style/report.css", "player/report.js", "player/items.js")
+POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self'; "
+POLICY += "base-uri 'none'; form-action 'none'"  # nothing that is not in the folder; data: is the empty icon
 
 
 def copy_assets(folder: Path) -> None:
@@ -43,7 +44,7 @@ def write_index(
     """index.html: leaderboards, plots, other readings by test set, oracle checks, failures, provenance."""
     results = data.results
     page = (
-        _environment()
+        template_environment()
         .get_template("index.html.j2")
         .render(
             suite=results.suite,
@@ -64,48 +65,52 @@ def write_index(
             plot_right=RIGHT,
         )
     )
-    _write(folder / "index.html", page)
+    write_page(folder / "index.html", page)
 
 
-def write_item_pages(data: RunData, boards: Sequence[Board], links: Links, audio: AudioFolder, folder: Path) -> None:
-    """items-<set>-<page>.html for every set; places the audio they play."""
-    template = _environment().get_template("items.html.j2")
-    rows = rows_by_item(data)
-    for board in boards:
-        items = [item for (set_id, _), item in data.items.items() if set_id == board.set.id]
-        last = max(1, -(-len(items) // PAGE_SIZE))
-        for page in range(1, last + 1):
-            shown = items[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
-            planned = [rows.get((item.set, item.item), {}) for item in shown]
-            text = template.render(
-                suite=data.results.suite,
-                board=board,
-                items=[build_item(data, board, i, r, links, audio) for i, r in zip(shown, planned, strict=True)],
-                seeds=any(len(outputs) > 1 for by_system in planned for outputs in by_system.values()),
-                page=page,
-                last=last,
-                first_item=(page - 1) * PAGE_SIZE + 1,
-                numbers=page_numbers(page, last),
-                links=links,
-            )
-            _write(folder / links.page(board.set.id, page), text)
+def write_item_page(
+    data: RunData,
+    board: Board,
+    links: Links,
+    audio: AudioFolder,
+    folder: Path,
+    *,
+    title: str,
+    heading: str = "",
+    back: str = "index.html",
+    pictures: Mapping[str, str] | None = None,
+) -> None:
+    """items-<set>.html, its data beside it, and the audio that it plays.
+
+    heading: in the place of the set's name; back: the page that it belongs to
+    """
+    last = write_items(data, board, links, audio, folder, pictures)
+    seeds = {(row.set, row.system): row.seed for row in reversed(data.rows)}
+    page = (
+        template_environment()
+        .get_template("items.html.j2")
+        .render(
+            board=board,
+            title=title,
+            heading=heading or board.set.id,
+            back=back,
+            slug=links.sets[board.set.id],
+            last=last,
+            seeds=any(row.seed != seeds[row.set, row.system] for row in data.rows if row.set == board.set.id),
+            pictures=bool(pictures),
+        )
+    )
+    write_page(folder / links.page(board.set.id), page)
 
 
-def page_numbers(page: int, last: int) -> list[int | None]:
-    """The page numbers a pager shows: the ends, those around `page`, and None for each gap."""
-    shown = [n for n in range(1, last + 1) if n in (1, last) or abs(n - page) <= NEAR]
-    numbers: list[int | None] = []
-    for before, number in zip([0, *shown], shown, strict=False):
-        numbers += [None, number] if number > before + 1 else [number]
-    return numbers
-
-
-def _environment() -> Environment:
+def template_environment() -> Environment:
+    """What all pages of reports share: filters, texts, and the policy that keeps them to their folder."""
     made = environment()
     made.filters["pretty"] = _pretty
-    made.filters["clock"] = _clock
-    made.filters["minus"] = _minus
+    made.filters["minus"] = tables.minus
+    made.filters["dash"] = _dash
     made.globals.update(
+        policy=POLICY,
         plural=plural,
         quantity=tables.quantity,
         items_compared=tables.items_compared,
@@ -123,16 +128,11 @@ def _pretty(value: object) -> str:
     return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
-def _clock(seconds: float | None) -> str:
-    """Seconds as m:ss; never 0:00 for audio that is there."""
-    whole = max(1, round(seconds)) if seconds else 0
-    return f"{whole // 60}:{whole % 60:02d}"
+def _dash(text: str) -> str:
+    """A range's hyphen as the dash that ranges have."""
+    return text.replace("-", "–")
 
 
-def _minus(text: str) -> str:
-    """A number's hyphen as the minus sign, which is as wide as a plus."""
-    return text.replace("-", "−")
-
-
-def _write(path: Path, text: str) -> None:
+def write_page(path: Path, text: str) -> None:
+    """A page as UTF-8 with one newline at its end."""
     path.write_text(text + "\n", encoding="utf-8", newline="\n")

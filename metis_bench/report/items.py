@@ -15,6 +15,7 @@ from metis_bench.report.links import Links
 from metis_bench.report.tables import NO_VALUE, NOT_APPLICABLE, Board, number
 
 Op: TypeAlias = Literal["equal", "substitute", "insert", "delete"]
+OPS = frozenset(get_args(Op))
 INPUTS = ("prompt", "source", "reference")  # in the order they are shown
 LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 
@@ -56,6 +57,7 @@ class OutputView:
     scores: tuple[ScoreView, ...]
     alignment: Alignment | None
     notes: tuple[str, ...]
+    sha256: str | None = None
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,7 @@ def _output(data: RunData, columns: Sequence[Column], row: PlanRow, folder: Audi
         ),
         alignment=next((_alignment(detail) for detail in details), None),
         notes=_notes(scores, columns) if failure is None else (),
+        sha256=generation.audio.sha256 if generation and generation.audio else None,
     )
 
 
@@ -156,7 +159,7 @@ def _alignment(detail: Mapping[str, object]) -> Alignment | None:
     raw = detail["alignment"]
     if not isinstance(raw, list):
         return None
-    pieces = [Piece(op, _words(said), _words(heard)) for op, said, heard in raw if op in get_args(Op)]
+    pieces = [Piece(op, _words(said), _words(heard)) for op, said, heard in raw if op in OPS]
     errors, words = detail.get("errors"), detail.get("words")
     return Alignment(tuple(pieces), f"{errors} errors in {words} words" if words is not None else "")
 

@@ -35,19 +35,23 @@ class Links:
     items: Mapping[tuple[str, str], str]
     pages: Mapping[tuple[str, str], int]
 
-    def page(self, set_id: str, number: int = 1) -> str:
-        """The `number`th item page of a set (from 1)."""
-        return f"items-{self.sets[set_id]}-{number}.html"
+    def page(self, set_id: str) -> str:
+        """The page of a set's items."""
+        return f"items-{self.sets[set_id]}.html"
+
+    def data(self, set_id: str, part: str) -> str:
+        """What that page reads: one of its pages of items by number, or the `index`."""
+        return f"data/items-{self.sets[set_id]}-{part}.js"
 
     def anchor(self, set_id: str, item: str) -> str:
-        """The id of an item's element on its page."""
-        return f"item-{self.items[set_id, item]}"
+        """The id of an item's element: the page of items that it is on, and its name."""
+        return f"p{self.pages[set_id, item]}.item-{self.items[set_id, item]}"
 
     def item(self, set_id: str | None, item: str | None) -> str | None:
         """The URL of an item, or None when the plan has no such item."""
         if set_id is None or item is None or (set_id, item) not in self.items:
             return None
-        return f"{self.page(set_id, self.pages[set_id, item])}#{self.anchor(set_id, item)}"
+        return f"{self.page(set_id)}#{self.anchor(set_id, item)}"
 
 
 def build_links(data: RunData) -> Links:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 from metis_bench.published.attach import FLAGS, Attached, Note, PublishedCell, PublishedMetric, PublishedRow
+from metis_bench.published.verdict import Measured, Verdict, matching, verdict
 from metis_bench.report.data import Column, RunData
 
 HEADING = "Published, not measured here, never ranked"
@@ -34,6 +35,7 @@ class PublishedCellView:
     flag: str
     numbers: tuple[int, ...]
     title: str
+    verdict: Verdict
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def build_block(data: RunData, set_id: str | None) -> PublishedBlock | None:
     return PublishedBlock(
         columns=tuple(_column(name, published.metrics[name], cells, columns) for name in names),
         tables=tuple(
-            PublishedTable(table, cite, tuple(_row(row, names, numbers) for row in group))
+            PublishedTable(table, cite, tuple(_row(data, row, names, numbers) for row in group))
             for (table, cite), group in groupby(rows, key=lambda row: (row.table, row.cite))
         ),
         footnotes=tuple(Footnote(numbers[key], key, note_text(published.notes[key])) for key in ids),
@@ -128,18 +130,35 @@ def _column(
     return PublishedColumn(name, metric.direction, metric.unit, f"beside {beside[0]}" if beside else BESIDE_NOTHING)
 
 
-def _row(row: PublishedRow, names: Sequence[str], numbers: dict[str, int]) -> PublishedRowView:
-    found = {cell.metric: _cell(cell, row, numbers) for cell in row.cells}
+def _row(data: RunData, row: PublishedRow, names: Sequence[str], numbers: dict[str, int]) -> PublishedRowView:
+    found = {cell.metric: _cell(cell, row, numbers, _verdict(data, row, cell)) for cell in row.cells}
     about = " · ".join(filter(None, (row.variant, row.training_data)))
     hidden = [flag for cell in row.cells for flag in cell.flags[1:]]
     flags = [flag for flag in FLAGS if flag in hidden and all(flag in cell.flags for cell in row.cells)]
     return PublishedRowView(row.system, about, ", ".join(flags), tuple(found.get(name) for name in names))
 
 
-def _cell(cell: PublishedCell, row: PublishedRow, numbers: dict[str, int]) -> PublishedCellView:
+def _verdict(data: RunData, row: PublishedRow, printed: PublishedCell) -> Verdict:
+    """Against the first of our systems that is the row, the same checkpoint before others."""
+    source = data.results.published.name if data.results.published else ""
+    told: list[Verdict] = []
+    for system in data.results.systems if printed.comparable and row.set is not None else ():
+        options = (data.run.resolved.get("systems") or {}).get(system.name) or {}
+        known = matching(source, row, system.class_name, options)
+        if known is not None:
+            cell = data.cells.get((row.set or "", system.name, printed.column or ""))
+            ours = None if cell is None else Measured(cell.value, cell.ci, cell.n, cell.N)
+            told.append(verdict(printed, system.name, known, ours))
+    return next(
+        (v for v in told if v.word != "not comparable"), told[0] if told else verdict(printed, None, None, None)
+    )
+
+
+def _cell(cell: PublishedCell, row: PublishedRow, numbers: dict[str, int], told: Verdict) -> PublishedCellView:
     valid = cell.value is not None
     parts = [f"{row.table}, {row.cite}", *(f"{flag}: {FLAGS[flag]}" for flag in cell.flags)]
     parts += [f"printed as {cell.printed}"] if cell.printed != cell.text else []
+    parts += [f"verdict: {told.word}, {told.why}"]
     return PublishedCellView(
         text=cell.text,
         valid=valid,
@@ -147,4 +166,26 @@ def _cell(cell: PublishedCell, row: PublishedRow, numbers: dict[str, int]) -> Pu
         flag=cell.flags[0] if valid else f"invalid: {cell.flags[0]}",
         numbers=tuple(sorted(numbers[key] for key in cell.notes)),
         title=" · ".join(parts),
+        verdict=told,
     )
+
+
+def merged_published(several: Sequence[Attached | None], set_id: str) -> Attached | None:
+    """What several runs attached to a set: every value as the run sees it that it compares with most."""
+    found = [attached for attached in several if attached is not None]
+    if not found:
+        return None
+    rows: dict[tuple[str, ...], PublishedRow] = {}
+    for row in (row for attached in found for row in attached.rows if row.set == set_id):
+        key = (row.table, row.dataset, row.system, row.variant, row.training_data)
+        known = rows.get(key)
+        if known is None:
+            rows[key] = row
+        else:
+            better = (
+                b if b.comparable and not a.comparable else a for a, b in zip(known.cells, row.cells, strict=True)
+            )
+            rows[key] = replace(known, cells=tuple(better))
+    notes = {key: note for attached in found for key, note in attached.notes.items()}
+    why = {key: reasons for attached in found for key, reasons in attached.why.items()}
+    return replace(found[0], rows=tuple(rows.values()), notes=notes, why=why)

@@ -31,7 +31,13 @@ class CellView:
     sort: float | None = None
     interval: tuple[float, float] | None = None
     rank: int | None = None
+    rank_to: int | None = None
     rank_reason: str = ""
+
+    @property
+    def ranks(self) -> str:
+        """'3', '1-2' where differences are not significant, or nothing."""
+        return rank_range(self.rank, self.rank_to)
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,13 @@ class RowView:
     system: System
     cells: tuple[CellView, ...]
     rank: int | None = None
+    rank_to: int | None = None
     rank_reason: str = ""
+
+    @property
+    def ranks(self) -> str:
+        """As that of a cell."""
+        return rank_range(self.rank, self.rank_to)
 
 
 @dataclass(frozen=True)
@@ -70,10 +82,20 @@ class Board:
         return self.ranked + self.unranked
 
 
+def rank_range(first: int | None, last: int | None) -> str:
+    """'3', or '1-2'."""
+    return "" if first is None else f"{first}-{last}" if last is not None and last > first else f"{first}"
+
+
 def number(value: float, decimals: int) -> str:
     """Fixed decimals, never '-0.00'."""
     text = f"{value:.{decimals}f}"
     return text[1:] if text.startswith("-") and not text.strip("-0.") else text
+
+
+def minus(text: str) -> str:
+    """A number's hyphen as the minus sign, which is as wide as a plus."""
+    return text.replace("-", "−")
 
 
 def quantity(value: float | None, column: Column) -> str:
@@ -122,11 +144,11 @@ def _board(data: RunData, test_set: TestSet) -> Board:
 
 
 def _order(row: RowView) -> tuple[float, float, int]:
-    """Ranks first, then by the value in the ranking column (best first), then those without a value."""
-    cell = row.cells[0] if row.cells else None
+    """Those with a rank first, by the value in the ranking column (best first), then those without a value."""
+    cell, ranked = row.cells[0] if row.cells else None, math.inf if row.rank is None else 0
     if cell is None or cell.sort is None:
-        return (row.rank or math.inf, math.inf, 1)
-    return (row.rank or math.inf, -cell.sort if cell.column.direction == "higher" else cell.sort, 0)
+        return (ranked, math.inf, 1)
+    return (ranked, -cell.sort if cell.column.direction == "higher" else cell.sort, 0)
 
 
 def items_compared(check: OracleCheck, items: int) -> str:
@@ -140,8 +162,8 @@ def _row(
     views = tuple(_cell(cells.get((system.name, column.id)), column, system, interval) for column in columns)
     ranking = next((view for view in views if view.column is by), None)
     if ranking is None:
-        return RowView(system, views, None, "no metric applies")
-    return RowView(system, views, ranking.rank, ranking.rank_reason)
+        return RowView(system, views, rank_reason="no metric applies")
+    return RowView(system, views, ranking.rank, ranking.rank_to, ranking.rank_reason)
 
 
 def _cell(cell: Cell | None, column: Column, system: System, interval: str) -> CellView:
@@ -165,6 +187,7 @@ def _cell(cell: Cell | None, column: Column, system: System, interval: str) -> C
         sort=cell.value,
         interval=cell.ci,
         rank=cell.rank if system.ranked else None,
+        rank_to=cell.rank_to if system.ranked else None,
         rank_reason=_rank_reason(cell, system),
     )
 

@@ -3,11 +3,11 @@
 document.documentElement.classList.add("js");
 
 // ---- sortable leaderboards: the rank column always shows the ranks of the column sorted by
-function sortBy(table, head) {
+function sortBy(table, head, wanted) {
   const index = head.cellIndex;
   const bestFirst = head.dataset.direction === "higher" ? "descending" : "ascending";
   const reverse = bestFirst === "ascending" ? "descending" : "ascending";
-  const order = head.getAttribute("aria-sort") === bestFirst ? reverse : bestFirst;
+  const order = wanted || (head.getAttribute("aria-sort") === bestFirst ? reverse : bestFirst);
   for (const other of head.parentElement.cells) other.removeAttribute("aria-sort");
   head.setAttribute("aria-sort", order);
   const sign = order === "ascending" ? 1 : -1;
@@ -32,11 +32,73 @@ function sortBy(table, head) {
   if (!isText && by) by.textContent = head.dataset.label;
 }
 
+function filterBy(table, text) {
+  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+  for (const row of table.querySelectorAll("tbody tr:not(.group)")) {
+    const name = row.querySelector(".system").textContent.toLowerCase();
+    row.hidden = !words.every((word) => name.includes(word));
+  }
+}
+
+// An address says what a reader sees: #set-NAME~sort=COLUMN.ascending~filter=TEXT
+function remember(table) {
+  const head = table.tHead.querySelector("th[aria-sort]");
+  const filter = table.closest(".board").querySelector(".filter");
+  const parts = [table.closest("section").id];
+  if (head && table.dataset.sorted) parts.push(`sort=${encodeURIComponent(head.dataset.column)}.${head.getAttribute("aria-sort")}`);
+  if (filter && filter.value) parts.push(`filter=${encodeURIComponent(filter.value)}`);
+  history.replaceState(null, "", `#${parts.join("~")}`);
+}
+
+function recall() {
+  const [id, ...rest] = location.hash.slice(1).split("~");
+  const section = id && document.getElementById(decodeURIComponent(id));
+  if (!section) return;
+  for (let box = section; box; box = box.parentElement) if (box.tagName === "DETAILS") box.open = true;
+  const table = section.querySelector("table.leaderboard");
+  for (const [key, value] of table ? rest.map((part) => part.split("=")) : []) {
+    const text = decodeURIComponent(value || "");
+    const [, column, order] = /^(.*)\.(ascending|descending)$/.exec(text) || [];
+    const head = [...table.tHead.rows[0].cells].find((cell) => cell.dataset.column === column);
+    const filter = table.closest(".board").querySelector(".filter");
+    if (key === "sort" && column && head) {
+      if (getComputedStyle(head).display === "none") table.closest(".board").querySelector(".all-columns").checked = true;
+      table.dataset.sorted = "yes";
+      sortBy(table, head, order);
+    } else if (key === "filter" && filter) {
+      filter.value = text;
+      filterBy(table, text);
+    }
+  }
+  section.scrollIntoView({ behavior: "instant" });
+}
+
 for (const table of document.querySelectorAll("table.leaderboard")) {
   for (const head of table.tHead.rows[0].cells) {
     const button = head.querySelector("button");
-    if (button) button.addEventListener("click", () => sortBy(table, head));
+    if (!button) continue;
+    button.addEventListener("click", () => {
+      table.dataset.sorted = "yes";
+      sortBy(table, head);
+      remember(table);
+    });
   }
+  const filter = table.closest(".board").querySelector(".filter");
+  if (!filter) continue;
+  filter.addEventListener("input", () => {
+    filterBy(table, filter.value);
+    remember(table);
+  });
+  filter.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    filter.value = "";
+    filterBy(table, "");
+    remember(table);
+  });
+}
+if (!document.body.dataset.set) {
+  recall();
+  window.addEventListener("hashchange", recall);
 }
 
 // ---- compact players: one at a time, nothing is loaded before it is played

@@ -191,3 +191,17 @@ def test_names_cannot_break_the_tables(runs: Go) -> None:
     result = gate(runs("a"), runs("b"), policy(0.5))
     odd = replace(result, checks=(replace(result.checks[0], reason="bad \x00 \ud800 <x>"),))
     assert "bad ? ? &lt;x&gt;" in gate_junit(odd).decode()
+
+
+def test_nothing_over_nothing_is_no_number(runs: Go) -> None:
+    """A ratio whose denominators are all zero, such as the mean of utterances <= 50 % where there is none."""
+    base = runs("base")
+    lines = [json.loads(line) for line in (base / "scores.jsonl").read_text(encoding="utf-8").splitlines()]
+    results = json.loads((base / "results.json").read_text(encoding="utf-8"))
+    column = next(c for c in results["columns"] if c["ratio"])
+    for line in lines:
+        if line["column"].startswith("toy-level"):
+            line["detail"] = {**line["detail"], **dict.fromkeys(column["ratio"], 0)}
+    (base / "scores.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    found = one(compare(base, base, ["gain"]), column["id"])
+    assert found.refused == "no item has a value on both sides" and found.difference is None

@@ -84,6 +84,19 @@ class Fabricated:
         return render(self.save().path, self.audio).parent
 
 
+def item_data(folder: Path, slug: str) -> list[dict[str, Any]]:
+    """The items of a set's page, of all of its data files in order; each with its page's systems."""
+    found: list[dict[str, Any]] = []
+    paths = [path for path in (folder / "data").glob(f"items-{slug}-*.js") if path.stem.rpartition("-")[2].isdigit()]
+    for path in sorted(paths, key=lambda path: int(path.stem.rpartition("-")[2])):
+        text = path.read_text(encoding="ascii")
+        assert text.startswith("metisItems(") and text.endswith(");\n")
+        page, _, systems, items = json.loads(f"[{text.removeprefix('metisItems(').removesuffix(');' + chr(10))}]")
+        assert path.stem.endswith(f"-{page}")
+        found += [{**item, "systems": [(systems[n][0], outputs) for n, outputs in item["systems"]]} for item in items]
+    return found
+
+
 def wav(path: Path, seed: int) -> dict[str, Any]:
     """A short noisy tone at `path`, and what the plan would say about it."""
     rng = np.random.default_rng(seed)
@@ -248,6 +261,25 @@ def _run_file(made: Fabricated) -> dict[str, Any]:
     provenance |= {"git": {"commit": "c" * 40, "dirty": True}, "packages": {"numpy": "2.4.6"}, "hardware": hardware}
     provenance |= {"python": "3.11.2", "platform": "Linux"}
     return {"suite": made.results["suite"], "provenance": provenance, "seeds": [0, 1], "resolved": {"name": "se"}}
+
+
+def with_protocols(made: Fabricated, clusters: int = 24) -> Fabricated:
+    """As the engine writes them today: every score of a metric has a protocol, costs have neither that nor a signature.
+
+    And every system a fingerprint of its own, every item a cluster, so that tests between systems can find something.
+    """
+    for line in (*made.scores, *made.results["cells"]):
+        cost = line["column"] == "rtf"
+        line["protocol"] = None if cost else f"protocol of {line['column']}"
+        line["signature"] = None if cost else line["signature"]
+    for number, system in enumerate(made.results["systems"]):
+        system["fingerprint"] = f"{number:064x}"
+    for number, item in enumerate(line for line in made.plan if line["type"] == "item"):
+        item["cluster"] = f"speaker-{number % clusters}"
+    for test_set in made.results["sets"]:
+        test_set["task"] = "se"
+    made.results["stats"]["level"] = 0.95
+    return made
 
 
 @pytest.fixture
