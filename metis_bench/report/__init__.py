@@ -40,12 +40,13 @@ def _render(run: Path, audio: Callable[[str], Path], heard: Heard) -> Path:
     from metis_bench.report.audio_files import AudioFolder
     from metis_bench.report.data import load_run
     from metis_bench.report.links import build_links
+    from metis_bench.report.ranks import rank
     from metis_bench.report.sensitivity import board_views
     from metis_bench.report.summary import summarise
     from metis_bench.report.tables import build_boards
     from metis_bench.sensitivity import panels
 
-    data = load_run(run)
+    data = rank(load_run(run)).data
     boards, links, summary = build_boards(data), build_links(data), summarise(data)
     _sweep(run)
     fresh, target = _temporary(run), run / "report"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from metis_bench.report.data import OracleCheck, RunData
+from metis_bench.published.attach import Attached
+from metis_bench.report.data import Facts, OracleCheck, RunData
 from metis_bench.report.published import (
     HEADING,
     NOWHERE,
@@ -30,7 +31,7 @@ _MARKDOWN = str.maketrans(
 def write_csv(data: RunData, folder: Path) -> None:
     """results.csv and scores.csv: numbers unrounded, missing ones empty."""
     for table in (cell_table(data), score_table(data)):
-        _write_table(folder, table)
+        write_table(table, folder)
 
 
 def write_published(data: RunData, folder: Path) -> None:
@@ -41,7 +42,7 @@ def write_published(data: RunData, folder: Path) -> None:
     table = published_table(data)
     if table is None or data.results.published is None:
         return
-    _write_table(folder, table)
+    write_table(table, folder)
     text = json.dumps(asdict(data.results.published), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     (folder / "published.json").write_text(text, encoding="utf-8", newline="\n")
 
@@ -57,8 +58,9 @@ def write_parquet(table: Table, path: Path) -> None:
     parquet.write_table(pyarrow.Table.from_pydict(columns, schema=schema), path, compression="zstd")
 
 
-def _write_table(folder: Path, table: Table) -> None:
-    with (folder / f"{table.name}.csv").open("w", encoding="utf-8", newline="") as stream:
+def write_table(table: Table, folder: Path) -> None:
+    """As CSV, under its name."""
+    with (folder / table.file).open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(table.fields)
         writer.writerows(table.rows)
@@ -73,19 +75,30 @@ def write_markdown(data: RunData, boards: Sequence[Board], summary: Summary, pat
     lines += [f"{escape(summary.sentence)}", ""]
     lines += [f"> **Warning:** {escape(text)}" + "\n" for text in results.warnings]
     for board in boards:
-        lines += _board(board)
+        lines += board_lines(board, board.set.id)
     lines += _published_source(data)
     lines += ["## Oracle checks", "", *_checks(results.oracle_checks, data), ""]
-    lines += ["## Signatures", ""]
-    for name, signature in sorted(results.signatures.items()):
-        text = json.dumps(signature, sort_keys=True, ensure_ascii=False, allow_nan=False)
-        lines.append(f"- {escape(name)}: {escape(text)}")
+    write_lines([*lines, *signature_lines(results.signatures)], path)
+
+
+def write_lines(lines: Sequence[str], path: Path) -> None:
+    """As a text file."""
     path.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8", newline="\n")
 
 
-def _board(board: Board) -> list[str]:
+def signature_lines(signatures: Mapping[str, Facts]) -> list[str]:
+    """What exactly the numbers are."""
+    lines = ["## Signatures", ""]
+    for name, signature in sorted(signatures.items()):
+        text = json.dumps(signature, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        lines.append(f"- {escape(name)}: {escape(text)}")
+    return [*lines, ""]
+
+
+def board_lines(board: Board, title: str) -> list[str]:
+    """A leaderboard with what was published for its set."""
     partial = f" of {board.set.official_count} official ones" if board.set.partial else ""
-    lines = [f"## {escape(board.set.id)}", "", f"{board.set.items} items{partial}.", ""]
+    lines = [f"## {escape(title)}", "", *([f"{board.set.items} items{partial}.", ""] if board.rows else [])]
     lines += [f"> **Warning:** {escape(text)}" + "\n" for text in board.warnings]
     head = ["Rank", "System", "Kind", *(escape(heading(column)) for column in board.columns)]
     by = f"Ranked by {board.by.label}" if board.by else "Systems"
@@ -94,6 +107,7 @@ def _board(board: Board) -> list[str]:
             lines += [f"**{escape(title)}**", "", *markdown_table(head, [_row(row) for row in rows]), ""]
     if any(cell.ci for row in board.rows for cell in row.cells):
         lines += [f"Brackets: {board.interval}.", ""]
+    lines += [board.tied, ""] if board.tied else []
     lines += [f"- {escape(label)} does not apply: {escape(reason)}" for label, reason in board.not_applicable]
     lines += _published(HEADING, board.published) if board.published else []
     return [*lines, ""]
@@ -117,7 +131,8 @@ def _printed(cell: PublishedCellView | None) -> str:
     if cell is None:
         return NO_VALUE
     numbers = "".join(escape(f"[{number}]") for number in cell.numbers)
-    return " ".join(filter(None, (cell.text, numbers, f"({cell.flag})")))
+    told = f"{cell.flag}; {escape(cell.verdict.told)}" if cell.comparable else cell.flag
+    return " ".join(filter(None, (cell.text, numbers, f"({told})")))
 
 
 def _published_source(data: RunData) -> list[str]:
@@ -125,15 +140,19 @@ def _published_source(data: RunData) -> list[str]:
     published, block = data.results.published, build_block(data, None)
     if published is None:
         return []
-    lines = [f"## Published results: {escape(published.name)}", "", escape(f"{published.title}. {published.note}"), ""]
-    lines += [f"- Of the whole: {escape(text)}" for text in general_notes(published)]
+    lines = source_lines(published)
     lines += [f"- Left out, {escape(text)}" for text in left_out(published)]
     return [*lines, *(_published(NOWHERE, block) if block else []), ""]
 
 
+def source_lines(published: Attached) -> list[str]:
+    """Where the values are from, and the remarks on all of them."""
+    lines = [f"## Published results: {escape(published.name)}", "", escape(f"{published.title}. {published.note}"), ""]
+    return [*lines, *(f"- Of the whole: {escape(text)}" for text in general_notes(published))]
+
+
 def _row(row: RowView) -> list[str]:
-    rank = str(row.rank) if row.rank is not None else NO_VALUE
-    return [rank, escape(row.system.name), row.system.kind, *(_cell(cell) for cell in row.cells)]
+    return [row.ranks or NO_VALUE, escape(row.system.name), row.system.kind, *(_cell(cell) for cell in row.cells)]
 
 
 def _cell(cell: CellView) -> str:

@@ -6,11 +6,12 @@ CSV and parquet are written from these alone. What is missing is None, never NaN
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from metis_bench.report.data import RunData
+from metis_bench.report.published import verdict_on
 
 Row: TypeAlias = list[object]
 
@@ -22,6 +23,11 @@ class Table:
     name: str
     fields: Mapping[str, type]
     rows: list[Row]
+
+    @property
+    def file(self) -> str:
+        """What it is called as CSV."""
+        return f"{self.name}.csv"
 
 
 CELLS: Mapping[str, type] = {
@@ -43,6 +49,7 @@ CELLS: Mapping[str, type] = {
     "clusters": int,
     "status": str,
     "rank": int,
+    "rank_to": int,
     "signature": str,
     "protocol": str,
     "reasons": str,
@@ -79,6 +86,9 @@ PRINTED: Mapping[str, type] = {
     "comparable": bool,
     "flags": str,
     "notes": str,
+    "verdict": str,
+    "verdict_system": str,
+    "verdict_why": str,
 }
 
 
@@ -106,8 +116,17 @@ def published_table(data: RunData) -> Table | None:
             metric = published.metrics[cell.metric]
             place = [row.set, row.table, row.cite, row.dataset, row.system, row.variant, row.training_data]
             what = [row.kind, row.ranked, cell.metric, metric.direction, metric.unit, cell.printed, cell.value]
-            rows.append([*place, *what, cell.column, cell.comparable, "; ".join(cell.flags), "; ".join(cell.notes)])
+            flags = [cell.column, cell.comparable, "; ".join(cell.flags), "; ".join(cell.notes)]
+            told = verdict_on(data, row, cell)
+            rows.append([*place, *what, *flags, told.word, told.system, told.why])
     return Table("published", PRINTED, rows)
+
+
+def stacked(labels: Sequence[str], tables: Sequence[tuple[Sequence[str], Table]]) -> Table:
+    """Several tables of one name as one. labels: fields in front; each table comes with its values of them."""
+    first = tables[0][1]
+    rows: list[Row] = [[*values, *row] for values, table in tables for row in table.rows]
+    return Table(first.name, {**dict.fromkeys(labels, str), **first.fields}, rows)
 
 
 def _cells(data: RunData) -> Iterator[Row]:
@@ -117,7 +136,7 @@ def _cells(data: RunData) -> Iterator[Row]:
         system, column, (low, high) = systems[cell.system], columns[cell.column], cell.ci or (None, None)
         about = [cell.set, cell.system, system.kind, system.ranked, cell.column, column.label, column.direction]
         level = data.results.stats.level if cell.ci else None
-        counts = [cell.n, cell.N, cell.clusters, cell.status, cell.rank, cell.signature, cell.protocol]
+        counts = [cell.n, cell.N, cell.clusters, cell.status, cell.rank, cell.rank_to, cell.signature, cell.protocol]
         told = [_json(cell.reasons), _json(cell.extra)]
         yield [*about, column.unit, cell.value, low, high, level, cell.penalised, *counts, *told]
 
