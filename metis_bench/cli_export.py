@@ -66,6 +66,9 @@ def export(run_name: str, format_name: str, out: Path, config: str | None, as_js
     from metis_bench.exporting import Part
     from metis_bench.exporting import export as write
 
-    files = write(find_run(run_name, load_config(config)), format_name, out, Part(**what))
-    print_json([str(file) for file in files]) if as_json else click.echo("\n".join(map(str, files)))
+    done = write(find_run(run_name, load_config(config)), format_name, out, Part(**what))
+    for line in done.left_out:
+        click.echo(f"left out: {line}", err=True)
+    files = [str(file) for file in done.files]
+    print_json(files) if as_json else click.echo("\n".join(files))
     return 0

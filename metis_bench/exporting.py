@@ -15,6 +15,7 @@ from metis_bench.report import exports, huggingface
 from metis_bench.report.data import RunData, load_run
 from metis_bench.report.latex import latex
 from metis_bench.report.links import slugs
+from metis_bench.report.ranks import rank
 from metis_bench.report.rows import cell_table, published_table, score_table
 from metis_bench.report.selecting import measured, select
 from metis_bench.report.summary import summarise
@@ -37,14 +38,22 @@ class Part:
     url: str | None = None
 
 
-def export(run: Path, format_name: str, out: Path, part: Part | None = None) -> list[Path]:
-    """Write a finished run as `format_name` (one of FORMATS); returns the files.
+@dataclass(frozen=True)
+class Exported:
+    """The files that were written. left_out: what of the run's ranked systems they do not hold and why, a line each."""
+
+    files: tuple[Path, ...]
+    left_out: tuple[str, ...] = ()
+
+
+def export(run: Path, format_name: str, out: Path, part: Part | None = None) -> Exported:
+    """Write a finished run as `format_name` (one of FORMATS).
 
     out: a file for latex and markdown, a folder for the others. Raises UsageError for unknown names, an `out` of the
     other kind, and where there is nothing to export; MetisBenchError for a broken run.
     """
     part = part or Part()
-    data = select(load_run(run), part.systems, part.sets, part.columns)
+    data = select(rank(load_run(run)).data, part.systems, part.sets, part.columns)
     if not part.published:
         data = measured(data)
     elif data.results.published is None:
@@ -54,12 +63,13 @@ def export(run: Path, format_name: str, out: Path, part: Part | None = None) -> 
     if out.is_dir() if format_name in FILES else out.is_file():
         kind = "a file" if format_name in FILES else "a folder"
         raise UsageError(f"{format_name} is written into {kind}, and {out} is none")
-    return FORMATS[format_name](data, out, part)
+    left_out = huggingface.left_out(data) if format_name in COMPLETE else ()
+    return Exported(tuple(FORMATS[format_name](data, out, part)), tuple(left_out))
 
 
 def _latex(data: RunData, out: Path, part: Part) -> list[Path]:
     shown = [column.id for column in data.results.columns] if part.columns else ()
-    write_atomic(out, latex(data, build_boards(data), shown).encode())
+    write_atomic(out, latex(build_boards(data), shown).encode())
     return [out]
 
 
@@ -97,7 +107,7 @@ def _hub(
                 raise UsageError(f"--dataset names '{name}', which is no test set of what is exported")
         texts = make(data, part.datasets, part.url)
         if not texts:
-            raise UsageError("no ranked system has a complete result")
+            raise UsageError("\n  ".join(("no ranked system has a complete result", *huggingface.left_out(data))))
         names = slugs(texts)
         for system, text in texts.items():
             write_atomic(out / f"{names[system]}{suffix}", text.encode())
@@ -115,3 +125,4 @@ FORMATS: Mapping[str, Callable[[RunData, Path, Part], list[Path]]] = {
     "model-index": _hub(huggingface.model_index, ".md"),
 }
 FILES = ("latex", "markdown")
+COMPLETE = ("hf", "model-index")  # without results of a part of the outputs

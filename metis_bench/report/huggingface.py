@@ -123,6 +123,22 @@ def _by_system(data: RunData) -> Iterator[tuple[str, list[Result]]]:
             yield system.name, [Result(sets[c.set], columns[c.column], c) for c in cells]
 
 
+def left_out(data: RunData) -> Iterator[str]:
+    """What is not written of systems that rank: a line a system, set and number of outputs that were scored."""
+    labels = {column.id: column.label for column in data.results.columns}
+    there = dict(_by_system(data))
+    for name in (system.name for system in data.results.systems if system.ranked):
+        lacking: dict[tuple[str, int, int], list[Cell]] = {}
+        for cell in (c for c in data.results.cells if c.system == name and c.status in ("incomplete", "empty")):
+            lacking.setdefault((cell.set, cell.n, cell.N), []).append(cell)
+        for (test_set, n, total), cells in lacking.items():
+            why = "; ".join(dict.fromkeys(reason for cell in cells for reason in cell.reasons))
+            columns = ", ".join(labels[cell.column] for cell in cells)
+            yield f"{name} on {test_set}: {columns}: {n} of {total} outputs are scored{f' ({why})' if why else ''}"
+        if name not in there:
+            yield f"{name}: no file, none of its results is complete"
+
+
 def _dataset(test_set: TestSet, datasets: Mapping[str, str]) -> str:
     found = datasets.get(test_set.id) or datasets.get(test_set.corpus)
     if test_set.partial:

@@ -1,7 +1,8 @@
 """Leaderboards as LaTeX tables (booktabs), in the style of the papers: bounds first, then the systems by rank.
 
-A mark is a claim. Bold: the best ranked system. Underlined: the second, unless the paired test of the two finds no
-difference. What lacks scores carries n/N and no mark. Every text is escaped; letters that pdfLaTeX lacks need XeLaTeX.
+A mark is a claim, and goes by the ranks. Bold: the best rank, which several share that no paired test tells apart.
+Underlined: the next, after a single best. What lacks scores carries n/N and no mark. Every text is escaped; letters
+that pdfLaTeX lacks need XeLaTeX.
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 
-from metis_bench.comparison import Side, paired
-from metis_bench.report.data import Column, RunData
+from metis_bench.report.data import Column
 from metis_bench.report.links import slugs
 from metis_bench.report.published import HEADING, PublishedCellView, PublishedColumn
 from metis_bench.report.tables import Board, CellView, RowView
@@ -26,14 +26,14 @@ _SPECIAL |= {"[": "{[}", "]": "{]}"}  # at the beginning of a row they would be 
 _LIGATURE = re.compile(r"(?<=-)-|(?<=`)`|(?<=')'")  # two of them would be printed as another character
 
 
-def latex(data: RunData, boards: Sequence[Board], columns: Sequence[str] = ()) -> str:
+def latex(boards: Sequence[Board], columns: Sequence[str] = ()) -> str:
     """A table a test set, and one of what was published for it, if it was asked for. columns: default, the headline."""
     names = slugs(board.set.id for board in boards)
     lines = [PREAMBLE, ""]
     for board in boards:
         shown = [c for c in board.columns if c.id in columns] if columns else list(board.headline)
         if shown:
-            lines += _float(_caption(board), f"tab:{names[board.set.id]}", _measured(data, board, shown))
+            lines += _float(_caption(board), f"tab:{names[board.set.id]}", _measured(board, shown))
         if board.published:
             title = f"{escape(board.set.id)}: {escape(HEADING)}."
             lines += _float(title, f"tab:{names[board.set.id]}-published", _published(board))
@@ -55,8 +55,8 @@ def _float(caption: str, label: str, tabular: Sequence[str]) -> list[str]:
 def _caption(board: Board) -> str:
     partial = f" of {board.set.official_count} official ones" if board.set.partial else ""
     return (
-        f"{escape(board.set.id)}, {board.set.items} items{partial}. Bold: best ranked system; underlined: second, where"
-        " the paired test finds a difference from the best. A fraction: scored of planned outputs."
+        f"{escape(board.set.id)}, {board.set.items} items{partial}. Bold: the best rank, shared where paired"
+        " tests find no difference; underlined: the next, after a single best. A fraction: scored of planned outputs."
     )
 
 
@@ -72,8 +72,8 @@ def _line(cells: Sequence[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _measured(data: RunData, board: Board, columns: Sequence[Column]) -> list[str]:
-    marks = {column.id: _marks(data, board, column) for column in columns}
+def _measured(board: Board, columns: Sequence[Column]) -> list[str]:
+    marks = {column.id: _marks(board, column) for column in columns}
     head = ["System", *(_heading(column) for column in columns)]
     return _tabular(head, [[_row(row, columns, marks) for row in rows] for rows in (board.unranked, board.ranked)])
 
@@ -96,30 +96,14 @@ def _cell(cell: CellView, mark: str | None) -> str:
     return marked + (f"\\textsuperscript{{{cell.counts}}}" if cell.counts else "")
 
 
-def _marks(data: RunData, board: Board, column: Column) -> dict[str, str]:
-    """Command by system. Equal values share a rank, and after two best there is no second.
-
-    A single ranked system is the best of nothing.
-    """
-    ranks = [(cell.rank, row.system.name) for row in board.ranked for cell in row.cells if cell.column == column]
-    places = sorted((rank, name) for rank, name in ranks if rank is not None)
+def _marks(board: Board, column: Column) -> dict[str, str]:
+    """Command by system. Who shares the only rank is the best of nothing; after two best there is no second."""
+    found = [(cell.rank, row.system.name) for row in board.ranked for cell in row.cells if cell.column == column]
+    places = sorted({rank for rank, _ in found if rank is not None})
     if len(places) < 2:
         return {}
-    best = [name for rank, name in places if rank == places[0][0]]
-    marks = dict.fromkeys(best, "textbf")
-    others = [(rank, name) for rank, name in places if name not in best]
-    if len(best) == 1 and others:
-        second = [name for rank, name in others if rank == others[0][0]]
-        marks |= {name: "underline" for name in second if not _undecided(data, board, column, best[0], name)}
-    return marks
-
-
-def _undecided(data: RunData, board: Board, column: Column, best: str, second: str) -> bool:
-    """Whether a test was made, and found no difference. Costs cannot be tested: their order is taken as it is."""
-    if column.aggregate == "max":
-        return False
-    found = paired(Side("", best, data), Side("", second, data), board.set.id, column)
-    return found.p is not None and found.p > 1 - data.results.stats.level
+    marks = {name: "textbf" for rank, name in found if rank == places[0]}
+    return marks if len(marks) > 1 else marks | {name: "underline" for rank, name in found if rank == places[1]}
 
 
 def _published(board: Board) -> list[str]:

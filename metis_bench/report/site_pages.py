@@ -20,9 +20,6 @@ from metis_bench.report.plots import LEFT, RIGHT, build_plots
 from metis_bench.report.site_boards import Shown
 from metis_bench.report.tables import CellView
 
-SIGNS = {"better": "+", "worse": "−", "no difference found": "=", "not comparable": "?"}
-SWAPPED = {"better": "worse", "worse": "better"}
-
 
 @dataclass(frozen=True)
 class Place:
