@@ -53,7 +53,7 @@ def watch(
     from metis_bench.engine.run import RunResult, run
     from metis_bench.gating import read_policy
     from metis_bench.suite.schema import Suite
-    from metis_bench.watching import Entry, Watch, exit_code
+    from metis_bench.watching import Entry, Require, Watch, exit_code
     from metis_bench.watching import watch as watch_folder
 
     _, machine = selection.load()
@@ -61,9 +61,9 @@ def watch(
     def load(override: str) -> Suite:
         return replace(selection, overrides=(*selection.overrides, override)).load()[0]
 
-    def judge(suite: Suite) -> RunResult:
+    def judge(suite: Suite, require: Require) -> RunResult:
         with terminal.progress() as progress:
-            return run(suite, machine, progress=progress)
+            return run(suite, machine, progress=progress, require=require)
 
     def told(entry: Entry) -> None:
         click.echo(f"{entry.verdict}: {entry.checkpoint}: {entry.reason}", err=as_json)

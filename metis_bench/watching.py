@@ -16,17 +16,20 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from pydantic import TypeAdapter, ValidationError
 
 from metis_bench.config import Config
+from metis_bench.engine.prepare import Prepared
 from metis_bench.engine.run import RunResult, run
-from metis_bench.errors import Interrupted, MetisBenchError, UsageError
+from metis_bench.errors import Interrupted, MetisBenchError, MissingPrerequisite, UsageError
 from metis_bench.files import write_atomic
 from metis_bench.gating import EXIT_CODES, GRAVEST, Check, Gate, Policy, Verdict, gate
 from metis_bench.hashing import sha256_file, sha256_json
+from metis_bench.report.data import load_run
 from metis_bench.report.history import history_page
 from metis_bench.suite.schema import Suite
 
@@ -80,7 +83,8 @@ class Watch:
         return self.load(f"systems.{self.param}={json.dumps(str(checkpoint.resolve()))}")
 
 
-Judge: TypeAlias = Callable[[Suite], RunResult]
+Require: TypeAlias = Callable[[Prepared], None]
+Judge: TypeAlias = Callable[[Suite, Require], RunResult]
 
 
 def watch(
@@ -88,8 +92,9 @@ def watch(
 ) -> list[Entry]:
     """Handle checkpoints until Ctrl-C; once: until all that are there are settled and in the history.
 
-    told: called with each new entry;  judge: runs the suite (default: engine.run.run). Returns the new entries.
-    Raises UsageError and SuiteError for what no checkpoint can be blamed for, Interrupted on Ctrl-C (resumable).
+    told: called with each new entry;  judge: runs the suite as it is required (default: engine.run.run)
+    Returns the new entries. Raises what no checkpoint can be blamed for: UsageError, SuiteError, MissingPrerequisite,
+    CorpusError; its checkpoint is not in the history then. Interrupted on Ctrl-C (resumable).
     """
     if not what.folder.is_dir():
         raise UsageError(f"{what.folder} is not a folder")
@@ -182,11 +187,14 @@ def _name(what: Watch, path: Path) -> str:
 
 
 def _run(config: Config) -> Judge:
-    return lambda suite: run(suite, config)
+    return lambda suite, require: run(suite, config, require=require)
 
 
 def _entry(what: Watch, path: Path, state: str, history: list[Entry], judge: Judge) -> Entry | None:
-    """Run and gate one checkpoint; None where its content is in the history already, or it has vanished."""
+    """Run and gate one checkpoint; None where its content is in the history already, or it has vanished.
+
+    An error that names its file is its fault: BROKEN. All others are the suite's or this machine's, and are raised.
+    """
     name = _name(what, path)
     try:
         content = sha256_json({f.relative_to(path).as_posix(): sha256_file(f) for f in _files(path)})
@@ -197,16 +205,31 @@ def _entry(what: Watch, path: Path, state: str, history: list[Entry], judge: Jud
     suite = what.suite(path)
     when = datetime.now(timezone.utc).isoformat(timespec="seconds")
     try:
-        result = judge(suite)
-    except (Interrupted, UsageError):
+        result = judge(suite, partial(_require, what))
+    except Interrupted:
         raise
     except MetisBenchError as error:
         if not path.exists():
             return None
+        if str(path.resolve()) not in f"{error.where}: {error.message}":
+            raise
         return Entry(name, content, state, when, "BROKEN", str(error))
     found = gate(result.folder, what.against, what.policy)
     place = os.path.relpath(result.folder, what.folder)
     return Entry(name, content, state, when, found.verdict, _reason(found, result), place, found.checks)
+
+
+def _require(what: Watch, prepared: Prepared) -> None:
+    """As any run; and what the policy asks for and the baseline has must be measurable here."""
+    prepared.require_unblocked()
+    there = {cell.column for cell in load_run(what.against).results.cells if cell.value is not None}
+    for bound in prepared.bound:
+        for column in bound.metric.columns if bound.blocked else ():
+            if column.id in there and {column.id, column.family} & set(what.policy.metrics):
+                raise MissingPrerequisite(
+                    f"the policy asks for '{column.id}', which cannot be measured here: {bound.blocked}",
+                    fix="`metis-bench plan` says what is missing; or leave it out of the policy",
+                )
 
 
 def _reason(found: Gate, result: RunResult) -> str:

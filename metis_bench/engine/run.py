@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -92,15 +92,22 @@ def require_writable(folder: Path, what: str) -> None:
         raise UsageError(f"the {what} {folder} cannot be written: {error.strerror}") from None
 
 
-def run(suite: Suite, config: Config, *, out: Path | None = None, progress: Progress = quiet) -> RunResult:
+def run(
+    suite: Suite,
+    config: Config,
+    *,
+    out: Path | None = None,
+    progress: Progress = quiet,
+    require: Callable[[Prepared], None] = Prepared.require_unblocked,
+) -> RunResult:
     """Run a suite to its report; what the store already holds is not done again.
 
-    Raises MissingPrerequisite before anything runs when a system or metric is blocked, Interrupted on Ctrl-C or
-    SIGTERM (running again resumes).
+    require: raises MissingPrerequisite, before anything runs, where it must not (default: a system or all metrics are
+    blocked). Raises Interrupted on Ctrl-C or SIGTERM (running again resumes).
     """
     require_writable(config.store, "store")
     prepared = prepare(suite, config, progress)
-    prepared.require_unblocked()
+    require(prepared)
     folder = run_folder(prepared, config, out)
     require_writable(folder, "run folder")
     store = Store(config.store)

@@ -23,7 +23,7 @@ from metis_bench.gating import Policy, Rule
 from metis_bench.report.history import history_page
 from metis_bench.suite.load import load_suite
 from metis_bench.suite.schema import Suite
-from metis_bench.watching import HISTORY, PAGE, Entry, Watch, exit_code, read_history, watch
+from metis_bench.watching import HISTORY, PAGE, Entry, Require, Watch, exit_code, read_history, watch
 from tests.engine.conftest import TOYS
 
 CORPUS = {"toy": {"corpus": "toy", "count": 16, "clusters": 16}}
@@ -36,9 +36,9 @@ class Tracked:
     def __init__(self, config: Config) -> None:
         self.config, self.runs = config, 0
 
-    def __call__(self, suite: Suite) -> RunResult:
+    def __call__(self, suite: Suite, require: Require) -> RunResult:
         self.runs += 1
-        return run(suite, self.config)
+        return run(suite, self.config, require=require)
 
 
 @pytest.fixture
@@ -99,8 +99,8 @@ def test_a_folder_is_a_checkpoint_too(what: Watch) -> None:
 
 
 def test_what_no_run_comes_of_is_a_row(what: Watch) -> None:
-    def judge(suite: Suite) -> RunResult:
-        raise MissingPrerequisite("<script>the weights are damaged</script>")
+    def judge(suite: Suite, require: Require) -> RunResult:
+        raise MissingPrerequisite(f"{what.folder / 'a.ckpt'} is damaged <script>")
 
     put(what, "a.ckpt", "1")
     (entry,) = watch(what, once=True, judge=judge)
@@ -108,13 +108,48 @@ def test_what_no_run_comes_of_is_a_row(what: Watch) -> None:
     assert "<script" not in (what.folder / PAGE).read_text(encoding="utf-8")
 
 
+def test_a_checkpoint_that_lacks_a_file_is_broken_and_the_next_goes_on(what: Watch) -> None:
+    for name in ("epoch1", "epoch2"):
+        (what.folder / name).mkdir()
+        (what.folder / name / "notes.txt").write_text("")
+    (what.folder / "epoch2" / "weights.ckpt").write_text("1.0")
+    inner = replace(what, pattern="epoch*", load=lambda o: what.load(o[:-1] + '/weights.ckpt"'))
+    broken, good = watch(inner, once=True)
+    assert (broken.verdict, good.verdict) == ("BROKEN", "PASS") and "checkpoint not found" in broken.reason
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"corpora": {**CORPUS, "other": {"corpus": "dns2020"}}}, "dns2020"),
+        ({"systems": ["gone", "model"]}, "gone"),
+        ({"metrics": [{"toy-level": {"locked": "en"}}, {"second": {"metric": "toy-level", "name": "other"}}]}, "a key"),
+    ],
+)
+def test_a_missing_prerequisite_is_nobodys_fault(
+    what: Watch, house: Path, make_suite: Callable[..., Suite], change: dict[str, Any], reason: str
+) -> None:
+    """Corpus, other system, or metric of the policy: the command ends as any does, and the checkpoint is not judged."""
+    model = {"model": {"system": "toy-gain", "checkpoint": str(house / "one.ckpt")}}
+    known = {"model": model, "gone": {"gone": {"system": "toy-gain", "checkpoint": str(house / "gone.ckpt")}}}
+    if "systems" in change:
+        change = {"systems": [known[name] for name in change["systems"]]}
+    make_suite(**{"systems": [model], "corpora": CORPUS, **change})
+    put(what, "a.ckpt", "0.5")
+    with pytest.raises(MissingPrerequisite, match=reason) as error:
+        watch(what, once=True)
+    assert error.value.exit_code == 5 and not (what.folder / HISTORY).exists()
+    make_suite(systems=[model], corpora=CORPUS)
+    assert [e.verdict for e in watch(what, once=True)] == ["FAIL"], "mended: it is judged now"
+
+
 def test_nothing_is_read_while_it_is_written(what: Watch) -> None:
     put(what, "a.ckpt", "1.")
     seen: list[float] = []
 
-    def judge(suite: Suite) -> RunResult:
+    def judge(suite: Suite, require: Require) -> RunResult:
         seen.append(time.monotonic())
-        return run(suite, what.config)
+        return run(suite, what.config, require=require)
 
     started = time.monotonic()
     watch(replace(what, settle_s=0.5), once=True, judge=judge)
