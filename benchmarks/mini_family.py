@@ -1,6 +1,6 @@
 """What the mini family can do: over 100 utterances of unseen synthetic talkers a task, with intervals over talkers.
 
-    python benchmarks/mini_family.py [--checkpoint FOLDER] [--system A,B] [--out DIR]
+    python benchmarks/mini_family.py [--checkpoint FOLDER] [--system A,B] [--out DIR] [--json FILE]
 
 Runs `mini_family.yaml` (both parts) and prints each target beside what was measured. A comparison counts as won where
 the 95 % intervals do not overlap. `top-1`: of twelve talkers, whose recordings an output is nearest to (GE2E).
@@ -9,6 +9,7 @@ the 95 % intervals do not overlap. `top-1`: of twelve talkers, whose recordings 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,12 +132,31 @@ def report(got: Results, mos: Results, folder: Path, store: Store) -> None:
         print(f"{test_set:22} {system:24} {got(system, test_set, WER)}   {got(system, test_set, 'wer.pocketsphinx')}")
 
 
+CARDS = {  # what a model card shows of its system: label, column
+    "WER % (mini recogniser)": WER,
+    "WER % (pocketsphinx)": "wer.pocketsphinx",
+    "SIM to the prompt (GE2E)": "sim.ge2e",
+    "SIM to the target talker (GE2E)": "sim.ge2e.ref",
+}
+
+
+def cards(got: Results) -> dict[str, dict[str, str]]:
+    """What `metis-train pack --results` writes on the cards: by system, what was measured where."""
+    found: dict[str, dict[str, str]] = {}
+    for system, test_set, column in sorted(got.cells):
+        for label, shown in CARDS.items():
+            if column == shown and system.startswith("metis-mini"):
+                found.setdefault(system, {})[f"{label}, {test_set}"] = str(got(system, test_set, column))
+    return found
+
+
 def main() -> None:
     """Run both parts, and tell."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", help="a folder of weights instead of the shipped ones")
     parser.add_argument("--system", help="only these")
     parser.add_argument("--items", type=int, help="of each set, instead of all")
+    parser.add_argument("--json", type=Path, help="what model cards show, for `metis-train pack --results`")
     parser.add_argument("--out", type=Path, default=Path("runs"))
     given = parser.parse_args()
     config = load_config(None)
@@ -152,6 +172,8 @@ def main() -> None:
         results.append(Results(ended.results))
         folders.append(ended.folder)
     report(results[0], results[1], folders[0], Store(config.store))
+    if given.json:
+        given.json.write_text(json.dumps(cards(results[0]), indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

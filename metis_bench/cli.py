@@ -240,7 +240,7 @@ def report(run_name: str, config: str | None, as_json: bool) -> int:
 @click.option(
     "--against", metavar="ARM,ARM", multiple=True, callback=split_names, help="Compare with these (default: the first)."
 )
-@click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Write NAME.md and NAME.json there.")
+@click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Write NAME.html, .md and .json there.")
 @config_option
 @json_option
 @debug_option
@@ -258,11 +258,13 @@ def ablation(
     from metis_bench.files import write_atomic
     from metis_bench.report.ablation import ablation as compare
     from metis_bench.report.ablation import to_json, to_markdown
+    from metis_bench.report.curves import write
 
     found = compare(find_run(run_name, load_config(config)), training, against)
     if out is not None:
         for suffix, text in ((".md", to_markdown(found)), (".json", to_json(found))):
             write_atomic(out / f"{found.name}{suffix}", text.encode())
+        write(found, out)
     click.echo(to_json(found) if as_json else to_markdown(found), nl=False)
     return 0
 

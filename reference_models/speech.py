@@ -35,6 +35,10 @@ class Speech:
         """Duration."""
         return len(self.samples) / self.rate
 
+    def first(self, seconds: float) -> Speech:
+        """Its beginning; all of it where it is shorter."""
+        return Speech(self.samples[: max(1, round(seconds * self.rate))], self.rate)
+
     def at(self, rate: int) -> Tensor:
         """(S',) fp32 at `rate` Hz, S' = ceil(S * (rate / self.rate)): soxr HQ, as librosa.load in the release."""
         if rate == self.rate:

@@ -31,6 +31,7 @@ ONLY_FOR: dict[str, set[Task]] = {  # parameter -> tasks that look at it
     "length_rule": {"tts"},
     "guided_by_text": {"tse", "se"},
     "prompt": {"l2s"},
+    "prompt_s": {"vc", "tse", "l2s"},
 }
 OWN_FILES = {"stage1": "checkpoint", "adapter": "adapter", "lora": "lora"}  # parameter -> field of Stage1Files
 TEXT_PACKAGES = ("espeakng-loader", "inflect", "pypinyin", "jieba", "cn2an")
@@ -49,6 +50,7 @@ class MetisParams(Params):
     length_rule: tts: the rule, by phones (paper) or by bytes (release)
     guided_by_text: omni: the item's text is an input for tse and se as well
     prompt:     l2s: use the item's voice prompt
+    prompt_s:   vc, tse, l2s: of the prompt, the first so many seconds (a prompt with a text is never cut)
     steps, guidance, temperature: of stage 1
     """
 
@@ -64,6 +66,7 @@ class MetisParams(Params):
     length_rule: Literal["phones", "bytes"] | None = None
     guided_by_text: bool = False
     prompt: bool = True
+    prompt_s: float | None = Limit(None, gt=0, le=60)
     steps: int | None = Limit(None, ge=1, le=1000)
     guidance: float | None = Limit(None, ge=0, le=20)
     temperature: float | None = Limit(None, gt=0, le=10)
@@ -183,6 +186,8 @@ class ReferenceSystem(System):
         seconds = given.pop("duration", None)
         for name in given.keys() & {"prompt", "source"}:
             given[name] = _speech(given[name])
+        if self.params.prompt_s is not None and request.task in ONLY_FOR["prompt_s"]:
+            given["prompt"] = given["prompt"].first(self.params.prompt_s)
         return Job(
             request.task,
             **given,

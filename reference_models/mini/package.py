@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,46 +29,71 @@ show that suites, systems and metrics work; nothing they score says anything abo
 Licence: MIT, as the package. Training speech: eSpeak NG voices saying sentences of a closed grammar, none of them in
 any evaluation of the mini corpus; made by `make mini`, which trains everything again from nothing.
 """
-LABELS = {
+SPEAKS = {  # folder or file -> the system whose measured numbers belong on its card
+    "acoustic_codec": "metis-mini-codec",
+    "t2s_model": "metis-mini-tts",
+    "metis_vc": "metis-mini-vc",
+    "metis_tse": "metis-mini-tse",
+    "metis_se": "metis-mini-se",
+    "metis_l2s": "metis-mini-l2s",
+    "metis_omni": "metis-mini-omni",
+}
+FACTS = {  # what is shown of a file's provenance, and how
     "note": "what it is",
-    "data": "trained on",
-    "steps": "steps",
-    "seconds": "seconds of training",
-    "hardware": "hardware",
-    "torch": "torch",
     "phone_accuracy_unseen": "phone accuracy, unseen voices",
     "perplexity": "codes in use (perplexity)",
+    "word_error_rate_held_voices": "word error rate, held voices",
+    "word_error_rate_10_db": "the same in noise, 10 dB",
+    "word_error_rate_0_db": "the same in noise, 0 dB",
+    "torch": "torch",
+    "hardware": "hardware",
+}
+METRICS = {
+    "validation_loss": "validation loss, other voices and sentences",
+    "validation_accuracy": "hidden tokens right, the same",
 }
 
 
-def pack(
-    weights: Path, to: Path = SHIPPED, *, hardware: str, results: dict[str, dict[str, float]] | None = None
-) -> int:
-    """Copy all weight files of a folder in fp16, each with its configuration and a card. Returns the bytes written.
+def pack(work: Path, to: Path = SHIPPED, *, results: Mapping[str, Mapping[str, str]] | None = None) -> int:
+    """Copy all weight files of a work folder in fp16, each with its configuration and a card. Returns the bytes.
 
-    results: measured numbers by file name, for the cards
+    results: what was measured, by system and by what it is, for the cards (`benchmarks/mini_family.py --json`)
     Errors: CheckpointError where it is too much to ship; nothing of `to` is removed
     """
-    total = 0
+    weights, total = work / "weights", 0
     for path in sorted(p for p in weights.rglob("*") if p.suffix in (".safetensors", ".pt", ".pth")):
-        dtype = torch.float32 if path.name in FP32 else torch.float16
-        place = to / path.relative_to(weights)
-        facts: dict[str, Any] = json.loads(path.with_suffix(PROVENANCE).read_text(encoding="utf-8"))
-        store(load_tensors(path), place, dtype)
+        name = path.relative_to(weights)
+        place = to / name
+        store(load_tensors(path), place, torch.float32 if path.name in FP32 else torch.float16)
         if config_path(path).is_file():
             config_path(place).write_bytes(config_path(path).read_bytes())
-        described = {**facts, "hardware": hardware, **(results or {}).get(path.name, {})}
-        place.with_suffix(".card.md").write_text(_card(path.relative_to(weights), described), encoding="utf-8")
+        rows = _rows(json.loads(path.with_suffix(PROVENANCE).read_text(encoding="utf-8")), work / "done")
+        rows |= (results or {}).get(SPEAKS.get(name.parts[0], ""), {})
+        table = "\n".join(f"| {label} | {value} |" for label, value in rows.items())
+        place.with_suffix(".card.md").write_text(CARD.format(title=name.as_posix(), rows=table), encoding="utf-8")
         total += place.stat().st_size
     if total > LIMIT:
         raise CheckpointError(f"the mini family has {total / 1e6:.1f} MB; {LIMIT / 1e6:.0f} MB can be shipped")
     return total
 
 
-def _card(file: Path, facts: dict[str, Any]) -> str:
-    recipe = facts.get("recipe") or {}
-    known = {LABELS.get(name, name): value for name, value in facts.items() if not isinstance(value, dict)}
-    if recipe:
-        known["recipe"] = recipe["description"]
-    rows = "\n".join(f"| {name} | {value} |" for name, value in known.items())
-    return CARD.format(title=file.as_posix(), rows=rows)
+def _rows(facts: Mapping[str, Any], done: Path) -> dict[str, Any]:
+    """Label and value of what is known of how a file came to be."""
+    rows: dict[str, Any] = {}
+    if facts.get("recipe"):
+        rows["what it is"] = facts["recipe"]["description"]
+    data = [facts["data"]] if isinstance(facts["data"], str) else [_told(name, done) for name in facts["data"]]
+    rows["trained on"] = "; ".join(data)
+    rows["steps"] = facts["steps"] if isinstance(facts["steps"], int) else " + ".join(map(str, facts["steps"]))
+    rows["minutes of training"] = round(facts["seconds"] / 60)
+    if "trained" in facts:
+        rows["trained numbers"] = f"{facts['trained']:,}"
+    rows |= {label: facts[key] for key, label in FACTS.items() if key in facts}
+    return rows | {label: f"{facts['metrics'][k]:.3f}" for k, label in METRICS.items() if k in facts.get("metrics", {})}
+
+
+def _told(data: str, done: Path) -> str:
+    """A data set and how much it is: `tts=tokens` -> `tokens: 9000 examples, 10.87 h`."""
+    name = data.rpartition("=")[2]
+    size = json.loads((done / f"{name}.json").read_text(encoding="utf-8"))
+    return f"{name}: {size['examples']} examples, {size['hours']} h"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -113,7 +114,7 @@ def pretrain(recipe: str, **options: Any) -> None:
 @click.option("--recipe", help="Instead of the task's own.")
 @click.option("--method", type=click.Choice(["full", "lora"]), help="Default: the recipe's, which is full as a rule.")
 @click.option("--rank", type=click.IntRange(1), help="Of the LoRA: 32 unless the recipe says it.")
-@click.option("--from", "start", type=click.Path(path_type=Path), help="The base: a folder or a file.")
+@click.option("--from", "start", type=click.Path(path_type=Path), help="The base: a folder, a file, or `mini`.")
 @_running
 def finetune(
     task: str, recipe: str | None, method: str | None, rank: int | None, start: Path | None, **options: Any
@@ -153,6 +154,20 @@ def mini(work: Path, minutes: float | None, scale: float, stage: tuple[str, ...]
         if name not in STAGES:
             raise click.BadParameter(f"there is no stage '{name}'{nearest(name, STAGES)}", param_hint="--stage")
     build(Work(work, minutes, scale), list(stage))
+    click.echo(f"weights: {work / 'weights'} (`checkpoint:` of the systems metis-mini-*)")
+
+
+@cli.command()
+@click.option("--work", required=True, type=click.Path(path_type=Path, exists=True), help="Of `metis-train mini`.")
+@click.option("--to", type=click.Path(path_type=Path), help="Default: where the package keeps its weights.")
+@click.option("--results", type=click.Path(path_type=Path, exists=True), help="`benchmarks/mini_family.py --json`.")
+def pack(work: Path, to: Path | None, results: Path | None) -> None:
+    """Write the mini family as it is shipped: half precision, a card each."""
+    from reference_models.hub import SHIPPED
+    from reference_models.mini.package import pack as write
+
+    measured = None if results is None else json.loads(results.read_text(encoding="utf-8"))
+    click.echo(f"{write(work, to or SHIPPED, results=measured) / 1e6:.1f} MB in {to or SHIPPED}")
 
 
 @cli.command()

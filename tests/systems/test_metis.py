@@ -68,6 +68,19 @@ def test_a_preset_is_a_system_of_any_suite() -> None:
     assert spec.params.model_dump(include={"variant", "dtype"}) == {"variant": "se-lora-32", "dtype": "bfloat16"}
 
 
+def test_a_prompt_is_cut_where_it_has_no_text() -> None:
+    voice = Audio(np.arange(16_000, dtype=np.float32) / 16_000, 16_000)
+    asked = {"prompt": voice, "source": voice, "text": "ten", "prompt_text": "ten", "seed": 0, "language": "en"}
+    lengths = {}
+    for task in ("vc", "tts"):
+        job = MetisOmni(MetisParams(prompt_s=0.25))._job(Request(id="a", task=task, **asked))  # type: ignore[arg-type]
+        assert job.prompt is not None
+        lengths[task] = len(job.prompt.samples)
+    assert lengths == {"vc": 4000, "tts": 16_000}
+    with pytest.raises(SuiteError, match="'prompt_s' has no effect here"):
+        MetisTTS(MetisParams(checkpoint="random-tiny", prompt_s=1.0)).check()
+
+
 def test_parameters_decide_what_is_read() -> None:
     assert MetisTTS(MetisParams()).needs_for("tts") == {"text", "prompt", "prompt_text"}
     assert "duration" in MetisTTS(MetisParams(duration="ground-truth")).needs_for("tts")

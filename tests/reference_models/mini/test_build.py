@@ -30,8 +30,10 @@ def test_all_stages_run_and_what_they_made_speaks(tmp_path: Path) -> None:
     assert done == {path.stem: path.stat().st_mtime_ns for path in (tmp_path / "done").iterdir()}
 
     shipped = tmp_path / "shipped"
-    assert 1e6 < pack(work.weights, shipped, hardware="a test") < LIMIT
-    assert "a test" in (shipped / "t2s_model" / "model.card.md").read_text()
+    assert 1e6 < pack(work.folder, shipped, results={"metis-mini-tts": {"WER": "12.3 %"}}) < LIMIT
+    card = (shipped / "t2s_model" / "model.card.md").read_text()
+    assert "| WER | 12.3 % |" in card and "| trained on | tokens: 8 examples" in card and "| hardware | " in card
+    assert "12.3" not in (shipped / "metis_vc" / "metis_vc_lora_16.card.md").read_text()
 
     rng = np.random.default_rng(0)
     prompt, source = (Speech(rng.standard_normal(n).astype(np.float32) * 0.1, 16_000) for n in (9000, 8000))
