@@ -207,7 +207,7 @@ class _Terms:
     items: tuple[str, ...]
     sums: NDArray[np.float64]
     known: NDArray[np.bool_]
-    place: NDArray[np.int64]
+    place: NDArray[np.intp]
     clusters: int
 
 
@@ -225,7 +225,7 @@ class _Values:
         self._items = {name: i for i, name in enumerate(clusters)}
         seeds = {key[1] for side in _distinct(sides) for key in side.data.scored_by(test_set, side.system)}
         self._seeds = {seed: i for i, seed in enumerate(sorted(seeds))}
-        self._place = np.array([numbers[cluster] for cluster in clusters.values()], dtype=np.int64)
+        self._place = np.array([numbers[cluster] for cluster in clusters.values()], dtype=np.intp)
         self._clusters = len(numbers)
 
     def terms(self, a: Side, b: Side, column: Column) -> _Terms:
@@ -270,7 +270,7 @@ def fraction(column: Column, scores: Mapping[str, Score]) -> tuple[float, float]
 def _tested(ready: Sequence[tuple[Difference, Column, _Terms]], data: RunData, test_set: str) -> list[Tested]:
     """Intervals and p of differences over the same items."""
     settings, clusters = data.results.stats, ready[0][2].clusters
-    sums = [_by_cluster(terms) for _, _, terms in ready]
+    sums = [by_cluster(terms.sums[terms.known], terms.place[terms.known], clusters) for _, _, terms in ready]
     weights = stats.draws(clusters, settings.resamples, settings.seed, test_set)
     drawn = _drawn(weights, sums)
     flips = np.stack([contributions(one) for one in sums], axis=1)
@@ -292,11 +292,9 @@ def contributions(sums: NDArray[np.float64]) -> NDArray[np.float64]:
     return found
 
 
-def _by_cluster(terms: _Terms) -> NDArray[np.float64]:
-    """(clusters, 4) sums over the items of each."""
-    out = np.zeros((terms.clusters, 4))
-    np.add.at(out, terms.place[terms.known], terms.sums[terms.known])
-    return out
+def by_cluster(sums: NDArray[np.float64], place: NDArray[np.intp], clusters: int) -> NDArray[np.float64]:
+    """(clusters, 4) sums over the items of each. sums: (items, 4); place: (items,), the cluster's number"""
+    return np.stack([np.bincount(place, weights=column, minlength=clusters) for column in sums.T], axis=1)
 
 
 def _drawn(weights: NDArray[np.uint8], sums: Sequence[NDArray[np.float64]]) -> dict[bytes, NDArray[np.float64]]:

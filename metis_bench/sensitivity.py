@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metis_bench import stats
-from metis_bench.comparison import contributions
+from metis_bench.comparison import by_cluster, contributions
 from metis_bench.readings import Array, Grid, Heard, Reading, Scored, nothing_kept
 from metis_bench.report.data import Column, RunData, load_run
 
@@ -176,9 +176,8 @@ def _tested(data: RunData, scored: Scored, tests: list[tuple[Grid, tuple[str, st
 def _contributions(grid: Grid, a: int, b: int, clusters: NDArray[np.intp]) -> Array | None:
     terms = grid.terms
     both = terms.known[a] & terms.known[b]
-    sums = np.zeros((int(clusters.max()) + 1, 4))
-    for k, part in enumerate((terms.num[a], terms.den[a], terms.num[b], terms.den[b])):
-        sums[:, k] = np.bincount(clusters[both], weights=part[both], minlength=len(sums))
+    parts = np.stack([part[both] for part in (terms.num[a], terms.den[a], terms.num[b], terms.den[b])], axis=1)
+    sums = by_cluster(parts, clusters[both], int(clusters.max()) + 1)
     if np.count_nonzero(sums[:, 1]) < 2 or sums[:, 3].sum() == 0:
         return None
     return contributions(sums)
