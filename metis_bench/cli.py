@@ -12,9 +12,11 @@ import click
 
 from metis_bench import __version__
 from metis_bench.cli_baselines import baselines
-from metis_bench.cli_compare import compare, gate
+from metis_bench.cli_compare import compare, gate, sensitivity
+from metis_bench.cli_export import export
 from metis_bench.cli_listen import listen
 from metis_bench.cli_publish import publish
+from metis_bench.cli_watch import watch
 from metis_bench.errors import MetisBenchError
 from metis_bench.options import (
     Selection,
@@ -47,7 +49,10 @@ def cli() -> None:
 cli.add_command(listen)
 cli.add_command(compare)
 cli.add_command(gate)
+cli.add_command(sensitivity)
+cli.add_command(watch)
 cli.add_command(publish)
+cli.add_command(export)
 cli.add_command(baselines)
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from metis_bench.baselines.host import sweep
 from metis_bench.config import Config
 from metis_bench.engine import seal
 from metis_bench.engine.aggregate import aggregate
+from metis_bench.engine.features import transcript
 from metis_bench.engine.generate import Progress, generate, quiet, records
 from metis_bench.engine.measure import measure
 from metis_bench.engine.prepare import Prepared, keep_rtf, keep_scoring, prepare
@@ -90,15 +92,22 @@ def require_writable(folder: Path, what: str) -> None:
         raise UsageError(f"the {what} {folder} cannot be written: {error.strerror}") from None
 
 
-def run(suite: Suite, config: Config, *, out: Path | None = None, progress: Progress = quiet) -> RunResult:
+def run(
+    suite: Suite,
+    config: Config,
+    *,
+    out: Path | None = None,
+    progress: Progress = quiet,
+    require: Callable[[Prepared], None] = Prepared.require_unblocked,
+) -> RunResult:
     """Run a suite to its report; what the store already holds is not done again.
 
-    Raises MissingPrerequisite before anything runs when a system or metric is blocked, Interrupted on Ctrl-C or
-    SIGTERM (running again resumes).
+    require: raises MissingPrerequisite, before anything runs, where it must not (default: a system or all metrics are
+    blocked). Raises Interrupted on Ctrl-C or SIGTERM (running again resumes).
     """
     require_writable(config.store, "store")
     prepared = prepare(suite, config, progress)
-    prepared.require_unblocked()
+    require(prepared)
     folder = run_folder(prepared, config, out)
     require_writable(folder, "run folder")
     store = Store(config.store)
@@ -131,7 +140,7 @@ def render(folder: Path, store: Store) -> Path:
     """(Re-)write RUN/report from the run's files; returns its index.html."""
     from metis_bench.report import render as render_report
 
-    return render_report(folder, store.audio_path)
+    return render_report(folder, store.audio_path, partial(transcript, store))
 
 
 def header(prepared: Prepared, config: Config) -> dict[str, JSON]:

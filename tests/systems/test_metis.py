@@ -194,6 +194,8 @@ def test_damaged_weights_and_unusable_inputs_are_told(weights: Path, tmp_path: P
     (bad / "metis_se" / "metis_se.safetensors").write_bytes(b"\0" * 100)
     with pytest.raises(SuiteError, match=r"metis_se\.safetensors"):
         MetisSE(MetisParams(checkpoint=str(bad))).setup()
+    with pytest.raises(MissingPrerequisite, match=r"metis_se\.safetensors is damaged"):
+        MetisSE(MetisParams(checkpoint=str(bad))).sizes()
     system = MetisSE(MetisParams(checkpoint="random-tiny"))
     system.setup()
     with pytest.raises(ItemError, match="at least 560"):
