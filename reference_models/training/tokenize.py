@@ -115,14 +115,14 @@ def tokenize(
     mine = sorted(utterances, key=lambda u: u.key)[part[0] :: part[1]]
     report = Report(total=len(mine))
     there = keys_of(out)
-    voices = _by_speaker(utterances) if task == "tts" else {}
+    speakers = _by_speaker(utterances) if task == "tts" else {}
     with ShardWriter(out, per_shard) as writer:
         for utterance in mine:
             missing = [n for n in range(copies) if _key(utterance, recipe, n) not in there]
             if not missing:
                 report.skipped += 1
             else:
-                _one(utterance, missing, recipe, world, voices, parts, writer, report)
+                _one(utterance, missing, recipe, world, speakers, parts, writer, report)
             report.done += 1
             if progress is not None:
                 progress(report)
