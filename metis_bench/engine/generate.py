@@ -265,7 +265,7 @@ def generate(suite: Suite, plan: Plan, store: Store, config: Config, progress: P
         gpus = gpus_for(cls, config)
         init = WorkerInit(config.plugins, spec.type, spec.params.model_dump(), str(store.root), conditions)
         crowd = workers_for(cls, config)
-        size = cls(spec.params).batch
+        size = cls(spec.params).batch_on(cls.uses_gpu and bool(config.gpus()))
         progress(spec.name, 0, len(jobs))
         with (
             LocalExecutor(

@@ -81,6 +81,23 @@ def test_a_prompt_is_cut_where_it_has_no_text() -> None:
         MetisTTS(MetisParams(checkpoint="random-tiny", prompt_s=1.0)).check()
 
 
+def test_items_are_generated_together_and_fail_alone(weights: Path) -> None:
+    system = MetisSE(MetisParams(checkpoint=str(weights), steps=2))
+    assert [MetisSE(MetisParams(batch=b)).batch_on(gpu) for b in (None, 4) for gpu in (False, True)] == [1, 32, 4, 4]
+    assert MetisSE(MetisParams(mode="official")).batch_on(gpu=True) == 1
+    system.setup()
+    requests = [request(0), request(1), request(2)]
+    alone = [system.generate(one) for one in requests]
+    together = list(system.generate_all(requests))
+    short = request(3, source=Audio(np.zeros(10, np.float32), 16_000))
+    with_short = list(system.generate_all([requests[0], short, requests[2]]))
+    for made in (together, [with_short[0], alone[1], with_short[2]]):
+        assert all(
+            isinstance(a, Audio) and np.array_equal(a.samples, b.samples) for a, b in zip(made, alone, strict=True)
+        )
+    assert isinstance(with_short[1], ItemError)
+
+
 def test_parameters_decide_what_is_read() -> None:
     assert MetisTTS(MetisParams()).needs_for("tts") == {"text", "prompt", "prompt_text"}
     assert "duration" in MetisTTS(MetisParams(duration="ground-truth")).needs_for("tts")
