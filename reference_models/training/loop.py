@@ -109,14 +109,7 @@ class _Run:
 
     def run(self) -> Trained:
         """See `train`."""
-        found = latest(self.out / CHECKPOINTS)
-        if found is not None:
-            self._restore(read(found))
-        if not self.processes.agree(self.step):  # they would wait for each other forever
-            raise MetisError(
-                f"the processes stand at different steps: process {self.processes.rank} at {self.step}",
-                fix=f"put {self.out} on storage that all machines see",
-            )
+        self._go_on()
         began, before, last_saved = time.monotonic(), self.seconds, time.monotonic()
         with Logs(self.out if self.processes.main else None, self.step) as logs, self._stopping(), self.speed:
             for batch in self._ahead():
@@ -142,6 +135,19 @@ class _Run:
                 self.speed.go_on()
         self._finish()
         return Trained(self.step, self.step >= self.config.steps, self.seconds, self.interrupted)
+
+    def _go_on(self) -> None:
+        """From the last checkpoint, if there is one."""
+        path = latest(self.out / CHECKPOINTS)
+        found = None if path is None else read(path)
+        step = 0 if found is None else found.step
+        if not self.processes.agree(step):  # or they would wait for each other forever
+            raise MetisError(
+                f"the processes stand at different steps: process {self.processes.rank} at {step}",
+                fix=f"put {self.out} on storage that all machines see",
+            )
+        if found is not None:
+            self._restore(found)
 
     def _train_step(self, micro: Sequence[Any]) -> float:
         """All phases of one step over its micro-batches (None: this process has no row in it); what they counted."""

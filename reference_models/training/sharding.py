@@ -33,14 +33,16 @@ def plugin() -> Any | None:
 
     if os.environ.get("ACCELERATE_USE_FSDP", "false").lower() != "true":
         return None
-    version, policy = os.environ.get("FSDP_VERSION", "1"), os.environ.get("FSDP_AUTO_WRAP_POLICY", "")
+    version, policy = os.environ.get("FSDP_VERSION", "1"), os.environ.get("FSDP_AUTO_WRAP_POLICY", "").upper()
     named = os.environ.get("FSDP_TRANSFORMER_CLS_TO_WRAP", WRAPPED)
     refused = {  # flag: (its value, whether that is fine, what to do)
         "--fsdp_version": (version, version == str(VERSION), f"give --fsdp_version {VERSION}"),
         "--fsdp_auto_wrap_policy": (policy, policy != "SIZE_BASED_WRAP", "leave it out: blocks are sharded one by one"),
         "--fsdp_transformer_layer_cls_to_wrap": (named, named == WRAPPED, f"leave it out, or name {WRAPPED}"),
-        "--fsdp_offload_params": _flag("OFFLOAD_PARAMS", "leave it out, and use more GPUs or recompute=true"),
-        "--fsdp_activation_checkpointing": _flag("ACTIVATION_CHECKPOINTING", "leave it out, and give recompute=true"),
+        "--fsdp_offload_params": _flag("FSDP_OFFLOAD_PARAMS", "leave it out, and use more GPUs or recompute=true"),
+        "--fsdp_activation_checkpointing": _flag("FSDP_ACTIVATION_CHECKPOINTING", "leave it out; give recompute=true"),
+        "--fsdp_ignored_modules": _flag("FSDP_IGNORED_MODULES", "leave it out"),
+        "--use_parallelism_config": _flag("ACCELERATE_USE_PARALLELISM_CONFIG", "leave it out"),
     }
     for name, (value, fine, fix) in refused.items():
         if not fine:
@@ -49,8 +51,8 @@ def plugin() -> Any | None:
 
 
 def _flag(name: str, fix: str) -> tuple[str, bool, str]:
-    value = os.environ.get(f"FSDP_{name}", "false").lower()
-    return value, value != "true", fix
+    value = os.environ.get(name, "false").lower()
+    return value, value == "false", fix
 
 
 def shard(objective: Objective, device: torch.device, reshard_after_forward: bool) -> Objective:

@@ -137,7 +137,11 @@ def two(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
     fsdp = FSDP if request.param == "in parts" else {}
     subprocess.run(
-        [sys.executable, *launcher, str(script), str(data), str(out)], env={**environment, **fsdp}, check=True, cwd=out
+        [sys.executable, *launcher, str(script), str(data), str(out)],
+        env={**environment, **fsdp},
+        check=True,
+        cwd=out,
+        timeout=1800,  # processes that wait for each other forever
     )
     return out
 
@@ -212,6 +216,8 @@ def test_processes_that_see_different_checkpoints_stop(two: Path) -> None:
         ({}, "--fsdp_version 1", "--fsdp_version 2"),  # the launcher's default
         ({"FSDP_AUTO_WRAP_POLICY": "SIZE_BASED_WRAP"}, "--fsdp_auto_wrap_policy SIZE_BASED_WRAP", "one by one"),
         ({"FSDP_TRANSFORMER_CLS_TO_WRAP": "Transformer"}, "--fsdp_transformer_layer_cls_to_wrap", "name Block"),
+        ({"FSDP_IGNORED_MODULES": ".*norm"}, "--fsdp_ignored_modules", "leave it out"),
+        ({"ACCELERATE_USE_PARALLELISM_CONFIG": "true"}, "--use_parallelism_config true", "leave it out"),
         ({"FSDP_OFFLOAD_PARAMS": "true"}, "--fsdp_offload_params true", "leave it out"),
         ({"FSDP_ACTIVATION_CHECKPOINTING": "true"}, "--fsdp_activation_checkpointing true", "recompute=true"),
     ],
