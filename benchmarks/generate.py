@@ -34,11 +34,11 @@ from unittest.mock import patch
 
 import torch
 from _agreement import agreement
-from _flops import Count, counting
 from _inputs import Size, prepared, source_of
 from torch import Tensor
 
 from reference_models.config import SEMANTIC_RATE, Task
+from reference_models.flops import Count, counting
 from reference_models.noise import Noise, SeededNoise
 from reference_models.parts import Parts
 from reference_models.pipeline import Metis

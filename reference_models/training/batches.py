@@ -61,6 +61,16 @@ class TokenBatch:
     condition: Tensor | None = None
 
     @property
+    def tokens(self) -> int:
+        """Semantic tokens and phones of the examples."""
+        return int(self.valid.sum()) + (0 if self.phone_valid is None else int(self.phone_valid.sum()))
+
+    @property
+    def places(self) -> int:
+        """Positions that the model computes: tokens and padding."""
+        return self.valid.numel() + (0 if self.phone_valid is None else self.phone_valid.numel())
+
+    @property
     def noise(self) -> SeededNoise:
         """Numbers that depend on (seed, step, example) only."""
         return SeededNoise(self.keys)

@@ -46,7 +46,7 @@ _running = _options(
 def cli() -> None:
     """Train Metis: tokenize speech, pre-train, fine-tune.
 
-    With several GPUs: accelerate launch -m reference_models.training.cli COMMAND ...
+    With several GPUs: accelerate launch -m reference_models.training.cli COMMAND ... (docs/training.md)
     """
 
 

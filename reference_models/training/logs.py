@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING
+
+import torch
+from torch import Tensor
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -36,6 +39,13 @@ class Sums:
         """Add a sum over `count` things."""
         known = self._sums.get(name, (0.0, 0.0))
         self._sums[name] = (known[0] + total, known[1] + count)
+
+    def over(self, total: Callable[[Tensor], Tensor]) -> Sums:
+        """Those of all processes. total: a sum over them"""
+        if not self._sums:
+            return self
+        rows = total(torch.tensor(list(self._sums.values()), dtype=torch.float64)).tolist()
+        return Sums.of({name: (value, count) for name, (value, count) in zip(self._sums, rows, strict=True)})
 
     def means(self) -> dict[str, float]:
         """One number a name."""

@@ -11,29 +11,34 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from reference_models.errors import CheckpointError, MetisError, MissingPackage
+from reference_models.errors import CheckpointError, MetisError
 from reference_models.seeds import derive_seed
 from reference_models.training.batches import Batches
 from reference_models.training.checkpoint import Checkpoint, latest, read, write
 from reference_models.training.logs import Logs, Sums
 from reference_models.training.objectives import Loss, Objective
 from reference_models.training.optim import MovingAverage, OptimConfig, adamw, lr_factor
-
-if TYPE_CHECKING:
-    from accelerate import Accelerator
+from reference_models.training.processes import Processes, gradient_norm
+from reference_models.training.sharding import asleep, local, parted, parted_state, whole
+from reference_models.training.throughput import Throughput
 
 Precision = Literal["fp32", "bf16"]
+Progress: TypeAlias = Callable[[int, int, Mapping[str, float]], None]  # step, of so many, line of the log
 CHECKPOINTS = "checkpoints"  # folder of a run
 
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """How to train. accumulate: micro-batches of a step; *_every: steps; minutes: stop then, with a checkpoint."""
+    """How to train.
+
+    accumulate: micro-batches of a step; *_every: steps (checkpoint_every: 0 for no checkpoints at all, for benchmarks);
+    minutes: stop then, with a checkpoint
+    """
 
     steps: int
     optim: OptimConfig = field(default_factory=OptimConfig)
@@ -66,7 +71,7 @@ def train(
     out: Path,
     *,
     validation: Mapping[str, Batches[Any]] | None = None,
-    progress: Callable[[int, int, float], None] = lambda _step, _steps, _loss: None,
+    progress: Progress = lambda _step, _steps, _line: None,
 ) -> Trained:
     """Train from where `out` stands (from the start in an empty folder) to `config.steps`; `objective` ends trained.
 
@@ -76,7 +81,7 @@ def train(
     depend on the number of processes or micro-batches, but for rounding. Ends early, with a checkpoint, after
     `config.minutes` and on SIGINT or SIGTERM.
     """
-    return _Run(objective, batches, config, out, validation, progress).run()
+    return _Run(objective, batches, config, out, validation or {}, progress).run()
 
 
 class _Run:
@@ -88,119 +93,128 @@ class _Run:
         batches: Batches[Any],
         config: LoopConfig,
         out: Path,
-        validation: Mapping[str, Batches[Any]] | None,
-        progress: Callable[[int, int, float], None],
+        validation: Mapping[str, Batches[Any]],
+        progress: Progress,
     ) -> None:
-        self.config, self.out, self.batches, self.validation, self.progress = (
-            config,
-            out,
-            batches,
-            validation or {},
-            progress,
-        )
-        self.accelerator = accelerator(config)
-        self.plain = objective.to(self.accelerator.device)
-        self.objective: nn.Module = self.accelerator.prepare_model(objective)
-        self.optimisers = {phase: adamw(objective.trained(phase), config.optim) for phase in objective.phases}
-        self.named = {name: p for name, p in objective.named_parameters() if p.requires_grad}
+        self.config, self.out, self.batches, self.validation, self.progress = config, out, batches, validation, progress
+        self.processes = Processes(config.cpu)
+        self.given = objective
+        self.wrapped, self.objective = self.processes.prepare(objective)
+        self.optimisers = {phase: adamw(self.objective.trained(phase), config.optim) for phase in objective.phases}
+        self.named = {name: p for name, p in self.objective.named_parameters() if p.requires_grad}
         self.average = MovingAverage(self.named, config.optim.ema) if config.optim.ema else None
         self.step, self.seconds, self.sums = 0, 0.0, Sums()
-        self.counted, self.logged = 0.0, time.monotonic()  # since the last line of the log: tokens or frames; its time
+        self.speed = Throughput(self.objective, self.processes.device, self.processes.count)
         self.interrupted = False
-
-    @property
-    def main(self) -> bool:
-        """Whether this process writes."""
-        return bool(self.accelerator.is_main_process)
 
     def run(self) -> Trained:
         """See `train`."""
-        found = latest(self.out / CHECKPOINTS)
-        if found is not None:
-            self._restore(read(found))
+        self._go_on()
         began, before, last_saved = time.monotonic(), self.seconds, time.monotonic()
-        with Logs(self.out if self.main else None, self.step) as logs, self._stopping():
+        with Logs(self.out if self.processes.main else None, self.step) as logs, self._stopping(), self.speed:
             for batch in self._ahead():
-                self._train_step(batch)
+                self.speed.step(self._train_step(batch))
                 self.step += 1
                 self.seconds = before + time.monotonic() - began
-                if self.step % self.config.log_every == 0 or self.step == self.config.steps:
+                ended = self.step == self.config.steps
+                if self.step % self.config.log_every == 0 or ended:
                     self._log(logs)
                 if self._validates():
                     logs.write(self.step, self._validate())
                 spent = (time.monotonic() - began) / 60
-                stop = self._any(self.interrupted or (self.config.minutes is not None and spent >= self.config.minutes))
-                late = self._any(time.monotonic() - last_saved > 60 * self.config.checkpoint_minutes)
-                if stop or late or self.step % self.config.checkpoint_every == 0 or self.step == self.config.steps:
+                stop, late = self.processes.any(
+                    self.interrupted or (self.config.minutes is not None and spent >= self.config.minutes),
+                    time.monotonic() - last_saved > 60 * self.config.checkpoint_minutes,
+                )
+                every = self.config.checkpoint_every
+                if every and (stop or late or ended or self.step % every == 0):
                     self._save()
                     last_saved = time.monotonic()
                 if stop:
                     break
-        if self.average is not None:
-            self._load_average()
-        self.accelerator.wait_for_everyone()
+                self.speed.go_on()
+        self._finish()
         return Trained(self.step, self.step >= self.config.steps, self.seconds, self.interrupted)
 
-    def _train_step(self, micro: Sequence[Any]) -> None:
-        """All phases of one step over its micro-batches (None: this process has no row in it)."""
-        rank = self.accelerator.process_index
+    def _go_on(self) -> None:
+        """From the last checkpoint, if there is one."""
+        path = latest(self.out / CHECKPOINTS)
+        found = None if path is None else read(path)
+        step = 0 if found is None else found.step
+        if not self.processes.agree(step):  # or they would wait for each other forever
+            raise MetisError(
+                f"the processes stand at different steps: process {self.processes.rank} at {step}",
+                fix=f"put {self.out} on storage that all machines see",
+            )
+        if found is not None:
+            self._restore(found)
+
+    def _train_step(self, micro: Sequence[Any]) -> float:
+        """All phases of one step over its micro-batches (None: this process has no row in it); what they counted."""
+        counted = 0.0
         for number, (phase, optimiser) in enumerate(self.optimisers.items()):
-            torch.manual_seed(derive_seed("dropout", self.config.seed, self.step, rank, number))
+            torch.manual_seed(derive_seed("dropout", self.config.seed, self.step, self.processes.rank, number))
             for group in optimiser.param_groups:
                 group["lr"] = self.config.optim.lr * lr_factor(self.config.optim, self.step, self.config.steps)
             losses = []
             for i, batch in enumerate(micro):
                 last = i == len(micro) - 1
-                with nullcontext() if last else self.accelerator.no_sync(self.objective):
+                with nullcontext() if last else self.processes.alone(self.wrapped):
                     loss = self._loss(batch, phase)
-                    self.accelerator.backward(loss.total)
+                    self.processes.backward(loss.total)
                 losses.append(loss)
-            count = self._sum(torch.stack([loss.count.float() for loss in losses]).sum())
-            parameters = [p for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
-            # DDP averages gradients of sums over processes; what is wanted is their sum over all that is counted
-            if parameters:
-                torch._foreach_mul_([p.grad for p in parameters], self.accelerator.num_processes / max(1.0, count))
-            norm = float(self.accelerator.clip_grad_norm_(parameters, self.config.optim.clip or math.inf))
-            if not math.isfinite(norm):  # before it gets into the weights, and they into a checkpoint
-                raise MetisError(
-                    f"the gradient of step {self.step} is {norm}",
-                    fix="train into another folder with a lower optimiser.lr, or with precision=fp32",
-                )
-            self.sums.add("gradient", norm, 1.0)
-            optimiser.step()
-            self.objective.zero_grad(set_to_none=True)
-            self._count(losses, count, phase)
-        self.counted += count
+            counted = self._count(losses, phase)
+            self._update(optimiser, counted)
         if self.average is not None:
             self.average.update(self.named, self.step)
+        return counted
+
+    def _update(self, optimiser: torch.optim.Optimizer, counted: float) -> None:
+        """One step of one optimiser, by the gradients of sums over `counted` things."""
+        parameters = [p for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
+        # gradients of sums were averaged over processes; what is wanted is their sum over all that is counted
+        if parameters:
+            torch._foreach_mul_([local(p.grad) for p in parameters], self.processes.count / max(1.0, counted))
+        norm = gradient_norm(parameters, self.config.optim.clip or math.inf)
+        if not math.isfinite(norm):  # before it gets into the weights, and they into a checkpoint
+            raise MetisError(
+                f"the gradient of step {self.step} is {norm}",
+                fix="train into another folder with a lower optimiser.lr, or with precision=fp32",
+            )
+        self.sums.add("gradient", norm, 1.0)
+        optimiser.step()
+        self.wrapped.zero_grad(set_to_none=True)
 
     def _loss(self, batch: Any, phase: str) -> Loss:
-        """Of one micro-batch; of none, a zero that still takes part in the gradient exchange."""
+        """Of one micro-batch; of none, a zero that still takes part in the exchange of weights and gradients."""
         if batch is None:
-            blank = self.batches(self.step, 0, self._shares)
-            loss = self._forward(blank, phase)
-            return Loss(loss.total * 0.0, loss.count * 0, {k: v * 0 for k, v in loss.stats.items()})
-        return self._forward(batch, phase)
+            return _nothing(self._forward(self.batches(self.step, 0, self._shares), phase))
+        with self.speed.forward(batch):
+            return self._forward(batch, phase)
 
     def _forward(self, batch: Any, phase: str) -> Loss:
-        device = self.accelerator.device
+        device = self.processes.device
         with torch.autocast(device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-            return self.objective(_to(batch, device), phase)  # type: ignore[no-any-return]
+            return self.wrapped(_to(batch, device), phase)  # type: ignore[no-any-return]
 
-    def _count(self, losses: Sequence[Loss], count: float, phase: str) -> None:
-        named = [{"loss": loss.total.detach().float(), **loss.stats} for loss in losses]
+    def _count(self, losses: Sequence[Loss], phase: str) -> float:
+        """Add the losses of a step over all processes to the line to come; returns what they count."""
+        named = [{"count": loss.count, "loss": loss.total.detach(), **loss.stats} for loss in losses]
         keys = list(named[0])
-        totals = self._sum(torch.stack([sum((n[k].float() for n in named), torch.zeros(())) for k in keys]))
+        sums = torch.stack([sum((n[k].float() for n in named), torch.zeros(())) for k in keys])
+        totals = dict(zip(keys, self.processes.sum(sums).tolist(), strict=True))
+        counted = float(totals.pop("count"))
         prefix = "" if len(self.optimisers) == 1 else f"{phase}_"
-        for key, total in zip(keys, totals.tolist(), strict=True):
-            self.sums.add(prefix + key, total, count)
+        for key, total in totals.items():
+            self.sums.add(prefix + key, total, counted)
+        return counted
 
     @property
     def _shares(self) -> int:
-        return int(self.accelerator.num_processes) * self.config.accumulate
+        return self.processes.count * self.config.accumulate
 
     def _micro(self, step: int) -> list[Any]:
-        first = self.accelerator.process_index * self.config.accumulate
+        first = self.processes.rank * self.config.accumulate
         return [self.batches(step, first + i, self._shares) for i in range(self.config.accumulate)]
 
     def _ahead(self) -> Iterator[list[Any]]:
@@ -223,54 +237,72 @@ class _Run:
 
     @torch.no_grad()
     def _validate(self) -> dict[str, float]:
-        """Means over the same batches and draws every time, without dropout."""
-        self.plain.eval()
+        """Means over the same batches and draws every time, without dropout; each process takes its rows of each."""
+        self.objective.eval()
+        rank, count = self.processes.rank, self.processes.count
         sums = Sums()
         with self._averaged():
             for name, batches in self.validation.items():
                 for step in range(self.config.validate_batches):
-                    batch = _to(batches(step), self.accelerator.device)
-                    loss: Loss = self.plain(batch, self.plain.phases[-1])
+                    batch = batches(step, rank, count)
+                    some = _to(batches(step, 0, count) if batch is None else batch, self.processes.device)
+                    loss: Loss = self.objective(some, self.objective.phases[-1])
+                    loss = _nothing(loss) if batch is None else loss
                     for key, value in {"loss": loss.total, **loss.stats}.items():
                         sums.add("_".join(filter(None, ("validation", name, key))), float(value), float(loss.count))
-        self.plain.train()
-        return sums.means()
+            asleep(self.objective)
+        self.objective.train()
+        return sums.over(self.processes.sum).means()
 
     def _log(self, logs: Logs) -> None:
-        means = self.sums.means()
         lr = next(iter(self.optimisers.values())).param_groups[0]["lr"]
-        now = time.monotonic()
-        speed = self.counted / max(1e-9, now - self.logged)
-        logs.write(self.step, {**means, "lr": lr, "seconds": self.seconds, "counted_per_second": speed})
-        self.sums, self.counted, self.logged = Sums(), 0.0, now
-        self.progress(self.step, self.config.steps, means["loss"] if "loss" in means else next(iter(means.values())))
+        line = {**self.sums.means(), "lr": lr, "seconds": self.seconds, **self.speed.line(self.processes.sum)}
+        logs.write(self.step, line)
+        self.sums = Sums()
+        self.progress(self.step, self.config.steps, line)
 
     def _save(self) -> None:
-        if self.main:
-            average = {} if self.average is None else self.average.weights
-            states = {phase: optimiser.state_dict() for phase, optimiser in self.optimisers.items()}
-            model = {name: tensor for name, tensor in self.plain.state_dict().items() if name not in self._frozen}
-            checkpoint = Checkpoint(self.step, self.seconds, model, states, average, self.sums.state())
+        """One whole file, whatever the processes hold: any number of them goes on with it."""
+        keep = self.processes.main
+        average = {} if self.average is None else self.average.weights
+        states = {phase: optimiser.state_dict() for phase, optimiser in self.optimisers.items()}
+        checkpoint = Checkpoint(
+            self.step,
+            self.seconds,
+            whole(self._trained(), keep),
+            whole(states, keep),
+            whole(average, keep),
+            self.sums.state(),
+        )
+        if keep:
             write(checkpoint, self.out / CHECKPOINTS)
-        self.accelerator.wait_for_everyone()
+        self.processes.wait()
+
+    def _trained(self) -> dict[str, Tensor]:
+        """The state but for the parameters that are not trained (the base below a LoRA): slices start with the same."""
+        frozen = self._frozen
+        return {name: tensor for name, tensor in self.objective.state_dict().items() if name not in frozen}
 
     @property
     def _frozen(self) -> set[str]:
-        """Parameters that are not trained (the base below a LoRA): every slice starts with the same ones."""
-        return {name for name, _ in self.plain.named_parameters()} - set(self.named)
+        return {name for name, _ in self.objective.named_parameters()} - set(self.named)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
+        own = self.objective.state_dict()
         try:
-            missing, unexpected = self.plain.load_state_dict(checkpoint.model, strict=False)
+            model = {name: parted(tensor, own.get(name)) for name, tensor in checkpoint.model.items()}
+            missing, unexpected = self.objective.load_state_dict(model, strict=False)
             for phase, optimiser in self.optimisers.items():
-                optimiser.load_state_dict(checkpoint.optimisers[phase])
+                optimiser.load_state_dict(parted_state(optimiser, checkpoint.optimisers[phase]))
             averages = {} if self.average is None else {name: checkpoint.average[name] for name in self.named}
         except (RuntimeError, ValueError, KeyError) as error:
             raise self._of_another(str(error).splitlines()[0]) from error
         if set(missing) - self._frozen or unexpected:
             raise self._of_another(str(sorted(set(missing) - self._frozen) + unexpected))
         if self.average is not None:
-            self.average.weights = {name: tensor.to(self.accelerator.device) for name, tensor in averages.items()}
+            self.average.weights = {
+                name: parted(tensor.to(self.processes.device), self.named[name]) for name, tensor in averages.items()
+            }
         self.step, self.seconds = checkpoint.step, checkpoint.seconds
         self.sums = Sums.of(checkpoint.sums)
 
@@ -280,11 +312,13 @@ class _Run:
             fix="train into another folder",
         )
 
-    @torch.no_grad()
-    def _load_average(self) -> None:
-        assert self.average is not None
-        for name, parameter in self.named.items():
-            parameter.copy_(self.average.weights[name])
+    def _finish(self) -> None:
+        """The given objective gets what the run has trained."""
+        if self.average is not None:
+            self.average.load(self.named)
+        if self.objective is not self.given:
+            self.given.load_state_dict(whole(self._trained()), strict=False)
+        self.processes.wait()
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:
@@ -292,23 +326,14 @@ class _Run:
         if self.average is None:
             yield
             return
-        kept = {name: parameter.detach().clone() for name, parameter in self.named.items()}
-        self._load_average()
+        kept = {name: local(parameter).detach().clone() for name, parameter in self.named.items()}
+        self.average.load(self.named)
         try:
             yield
         finally:
             with torch.no_grad():
                 for name, parameter in self.named.items():
-                    parameter.copy_(kept[name])
-
-    def _sum(self, value: Tensor) -> Any:
-        """Over all processes: a float for a scalar, else a tensor."""
-        total: Tensor = self.accelerator.reduce(value.to(self.accelerator.device), reduction="sum")
-        return float(total) if total.ndim == 0 else total
-
-    def _any(self, flag: bool) -> bool:
-        """Whether any process says so: all must leave the loop at the same step."""
-        return flag if self.accelerator.num_processes == 1 else bool(self._sum(torch.tensor(float(flag))) > 0)
+                    local(parameter).copy_(kept[name])
 
     @contextmanager
     def _stopping(self) -> Iterator[None]:
@@ -328,15 +353,9 @@ class _Run:
                 signal.signal(number, handler)
 
 
-def accelerator(config: LoopConfig) -> Accelerator:
-    """Errors: MissingPackage"""
-    try:
-        from accelerate import Accelerator, DistributedDataParallelKwargs
-    except ImportError:
-        raise MissingPackage("training", "accelerate", "train") from None
-    unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # S2A trains one codebook's tables a step
-    # one setting a process: the precision is ours to set, so that runs of one process may differ in it
-    return Accelerator(mixed_precision="no", cpu=config.cpu, kwargs_handlers=[unused])
+def _nothing(loss: Loss) -> Loss:
+    """A loss that counts nothing."""
+    return Loss(loss.total * 0.0, loss.count * 0, {key: value * 0 for key, value in loss.stats.items()})
 
 
 def _to(batch: Any, device: torch.device) -> Any:

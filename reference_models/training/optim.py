@@ -10,6 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from reference_models.training.sharding import local
+
 Schedule = Literal["constant", "inverse_sqrt", "cosine"]
 
 
@@ -65,5 +67,11 @@ class MovingAverage:
     def update(self, trained: Mapping[str, Tensor], step: int) -> None:
         """After a step (from 0). Early steps count less, so that the average does not remember the start."""
         decay = min(self.decay, (1 + step) / (10 + step))
-        averages = list(self.weights.values())
-        torch._foreach_lerp_(averages, [trained[name].detach().float() for name in self.weights], 1 - decay)
+        averages = [local(tensor) for tensor in self.weights.values()]
+        torch._foreach_lerp_(averages, [local(trained[name].detach()).float() for name in self.weights], 1 - decay)
+
+    @torch.no_grad()
+    def load(self, trained: Mapping[str, Tensor]) -> None:
+        """Into the weights."""
+        for name, tensor in trained.items():
+            local(tensor).copy_(local(self.weights[name]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -29,11 +29,24 @@ def counting(title: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextmanager
-def falling(title: str, steps: int, shown: bool = True) -> Iterator[Callable[[int, int, float], None]]:
-    """For the steps of a training and its loss. shown: of several processes one shows it."""
+def falling(title: str, steps: int, shown: bool = True) -> Iterator[Callable[[int, int, Mapping[str, float]], None]]:
+    """For the steps of a training: its loss, and how fast it is. shown: of several processes one shows it."""
     if not shown:
-        yield lambda _step, _steps, _loss: None
+        yield lambda _step, _steps, _line: None
         return
-    with _bar(title, "loss {task.fields[loss]:.4f}") as bar:
-        task = bar.add_task("", total=steps, loss=float("nan"))
-        yield lambda step, _steps, loss: bar.update(task, completed=step, loss=loss)
+    with _bar(title, "{task.fields[line]}") as bar:
+        task = bar.add_task("", total=steps, line="")
+        yield lambda step, _steps, line: bar.update(task, completed=step, line=described(line))
+
+
+def described(line: Mapping[str, float]) -> str:
+    """A line of the log on the screen: `throughput.Throughput.line` says what its speeds mean."""
+    name = "loss" if "loss" in line else next(iter(line))  # a GAN has one for each phase
+    parts = [f"loss {line[name]:.4f}"]
+    if "tokens_per_second" in line:
+        parts.append(f"{line['tokens_per_second']:,.0f} tokens/s")
+    if "tflop_per_second" in line:
+        parts.append(f"{line['tflop_per_second']:.3g} TFLOP/s")
+    if "mfu" in line:
+        parts.append(f"MFU {line['mfu']:.1%}")
+    return ", ".join(parts)

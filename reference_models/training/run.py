@@ -16,9 +16,10 @@ from reference_models.training.batches import Batches, Mixture, TokenBatches
 from reference_models.training.checkpoint import latest
 from reference_models.training.conditions import OnTheFly, voices_of
 from reference_models.training.logs import METRICS, read_metrics
-from reference_models.training.loop import CHECKPOINTS, LoopConfig, Trained, accelerator, train
+from reference_models.training.loop import CHECKPOINTS, LoopConfig, Trained, train
 from reference_models.training.models import Trainee, build, export
 from reference_models.training.optim import OptimConfig
+from reference_models.training.processes import Processes
 from reference_models.training.progress import falling
 from reference_models.training.recipe import Recipe, RecipeError
 from reference_models.training.shards import Example, Shards
@@ -75,8 +76,8 @@ def run(
     data, validation: folders of shards, `NAME=DIR` for the parts of a mixture; start: see `models.build`; minutes: of
     this slice; simulation: for data that holds audio instead of conditions
     """
+    main = Processes(cpu).main  # first: how it was launched is refused before anything is built
     trainee, config = build(recipe, start), loop_config(recipe, minutes, cpu)
-    main = bool(accelerator(config).is_main_process)
     _claim(out, recipe, main)
     batches = batches_of(trainee, data, simulation)
     fixed = replace(trainee, recipe=recipe.model_copy(update={"seed": 0, "examples": None}))
