@@ -8,6 +8,7 @@ Every command is a thin wrapper of one of these:
     result = run(suite, config)            # generate, measure, aggregate, report
     compare(result.folder, other_folder)   # paired differences, system by system
     gate(result.folder, base, policy)      # is it worse?
+    export(result.folder, "latex", path)    # for papers, tables and model cards
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from metis_bench.engine.prepare import Prepared, prepare
     from metis_bench.engine.run import RunResult, run
     from metis_bench.errors import MetisBenchError
+    from metis_bench.exporting import export
     from metis_bench.gating import gate
     from metis_bench.suite.load import load_suite
     from metis_bench.suite.schema import Suite
@@ -34,6 +36,7 @@ _HOME = {
     "RunResult": "metis_bench.engine.run",
     "Suite": "metis_bench.suite.schema",
     "compare": "metis_bench.comparison",
+    "export": "metis_bench.exporting",
     "gate": "metis_bench.gating",
     "load_config": "metis_bench.config",
     "load_suite": "metis_bench.suite.load",
@@ -49,6 +52,7 @@ __all__ = [
     "Suite",
     "__version__",
     "compare",
+    "export",
     "gate",
     "load_config",
     "load_suite",

@@ -12,9 +12,11 @@ import click
 
 from metis_bench import __version__
 from metis_bench.cli_baselines import baselines
-from metis_bench.cli_compare import compare, gate
+from metis_bench.cli_compare import compare, gate, sensitivity
+from metis_bench.cli_export import export
 from metis_bench.cli_listen import listen
 from metis_bench.cli_publish import publish
+from metis_bench.cli_watch import watch
 from metis_bench.errors import MetisBenchError
 from metis_bench.options import (
     Selection,
@@ -47,7 +49,10 @@ def cli() -> None:
 cli.add_command(listen)
 cli.add_command(compare)
 cli.add_command(gate)
+cli.add_command(sensitivity)
+cli.add_command(watch)
 cli.add_command(publish)
+cli.add_command(export)
 cli.add_command(baselines)
 
 
@@ -240,7 +245,7 @@ def report(run_name: str, config: str | None, as_json: bool) -> int:
 @click.option(
     "--against", metavar="ARM,ARM", multiple=True, callback=split_names, help="Compare with these (default: the first)."
 )
-@click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Write NAME.md and NAME.json there.")
+@click.option("--out", metavar="DIR", type=click.Path(path_type=Path), help="Write NAME.html, .md and .json there.")
 @config_option
 @json_option
 @debug_option
@@ -258,11 +263,13 @@ def ablation(
     from metis_bench.files import write_atomic
     from metis_bench.report.ablation import ablation as compare
     from metis_bench.report.ablation import to_json, to_markdown
+    from metis_bench.report.curves import write
 
     found = compare(find_run(run_name, load_config(config)), training, against)
     if out is not None:
         for suffix, text in ((".md", to_markdown(found)), (".json", to_json(found))):
             write_atomic(out / f"{found.name}{suffix}", text.encode())
+        write(found, out)
     click.echo(to_json(found) if as_json else to_markdown(found), nl=False)
     return 0
 

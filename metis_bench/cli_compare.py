@@ -1,4 +1,4 @@
-"""The commands `metis-bench compare` and `metis-bench gate`; they join the others in cli.py."""
+"""The commands `metis-bench compare`, `gate` and `sensitivity`; they join the others in cli.py."""
 
 from __future__ import annotations
 
@@ -106,3 +106,34 @@ def gate(
             write_atomic(place, data)
     print_json(gate_json(found)) if as_json else click.echo(text, nl=False)
     return found.exit_code
+
+
+@click.command()
+@click.argument("run_name", metavar="RUN")
+@_file("--out", "Write the tables there as markdown.")
+@config_option
+@json_option
+@debug_option
+def sensitivity(run_name: str, out: Path | None, config: str | None, as_json: bool) -> int:
+    """Would the systems stand in another order under another protocol? From what the run kept; nothing is run again.
+
+    \b
+    Example:
+      metis-bench sensitivity latest
+    """
+    from functools import partial
+
+    from metis_bench.config import load_config
+    from metis_bench.engine.features import transcript
+    from metis_bench.engine.inspect import find_run, run_store
+    from metis_bench.files import write_atomic
+    from metis_bench.report.sensitivity import sensitivity_json, sensitivity_markdown
+    from metis_bench.sensitivity import sensitivity as read_otherwise
+
+    run = find_run(run_name, load_config(config))
+    found = read_otherwise(run, partial(transcript, run_store(run)))
+    text = sensitivity_markdown(found)
+    if out is not None:
+        write_atomic(out, text.encode())
+    print_json(sensitivity_json(found)) if as_json else click.echo(text, nl=False)
+    return 0

@@ -34,14 +34,20 @@ def publish(
     Example:
       metis-bench publish runs/tts-paper-1a2b3c4d runs/tts-paper-5e6f7a8b --out site --title "Zero-shot TTS"
     """
+    from functools import partial
+
     from metis_bench.config import load_config
+    from metis_bench.engine.features import transcript
     from metis_bench.engine.inspect import find_run, run_store
     from metis_bench.report.site import Source
     from metis_bench.report.site import publish as publish_site
 
     machine = load_config(config)
     folders = [find_run(name, machine) for name in run_names]
-    sources = [Source(folder, run_store(folder).audio_path) for folder in folders]
+    stores = [run_store(folder) for folder in folders]
+    sources = [
+        Source(f, store.audio_path, partial(transcript, store)) for f, store in zip(folders, stores, strict=True)
+    ]
     index = publish_site(sources, out, title=title, published=published)
     print_json({"site": str(index)}) if as_json else click.echo(str(index))
     return 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -207,7 +207,7 @@ class _Terms:
     items: tuple[str, ...]
     sums: NDArray[np.float64]
     known: NDArray[np.bool_]
-    place: NDArray[np.int64]
+    place: NDArray[np.intp]
     clusters: int
 
 
@@ -225,7 +225,7 @@ class _Values:
         self._items = {name: i for i, name in enumerate(clusters)}
         seeds = {key[1] for side in _distinct(sides) for key in side.data.scored_by(test_set, side.system)}
         self._seeds = {seed: i for i, seed in enumerate(sorted(seeds))}
-        self._place = np.array([numbers[cluster] for cluster in clusters.values()], dtype=np.int64)
+        self._place = np.array([numbers[cluster] for cluster in clusters.values()], dtype=np.intp)
         self._clusters = len(numbers)
 
     def terms(self, a: Side, b: Side, column: Column) -> _Terms:
@@ -245,8 +245,7 @@ class _Values:
             for (item, seed), columns in side.data.scored_by(self._set, side.system).items():
                 score = columns.get(column.id)
                 if score is not None and score.value is not None and item in self._items:
-                    told = (score.value, 1.0) if column.ratio is None else _ratio(column, columns)
-                    out[self._items[item], self._seeds[seed]] = told
+                    out[self._items[item], self._seeds[seed]] = fraction(column, columns)
             known = ~np.isnan(out[..., 1])
             single = known.sum(axis=1) == 1
             out[single] = out[single, known[single].argmax(axis=1)][:, None]
@@ -254,39 +253,48 @@ class _Values:
         return self._known[key]
 
 
-def _ratio(column: Column, columns: Mapping[str, Score]) -> tuple[float, float]:
-    """Numerator and denominator of an output. What a metric's columns tell, each of them knows."""
-    own = columns[column.id]
-    shared: dict[str, Any] = {}
-    for score in columns.values():
-        shared |= score.detail if score.signature == own.signature else {}
-    told = {**shared, **own.detail}
-    num, den = column.ratio or ("", "")
-    return float(told[num]), float(told[den])
+def fraction(column: Column, scores: Mapping[str, Score]) -> tuple[float, float]:
+    """Numerator and denominator of a scored output; 0 / 0 counts for nothing. What a metric's columns tell, each knows.
+
+    scores: of the output, by column
+    """
+    own = scores[column.id]
+    if column.ratio is None:
+        return float(own.value or 0.0), 1.0
+    for other in (own, *scores.values()):
+        if other.signature == own.signature and set(column.ratio) <= set(other.detail):
+            return float(other.detail[column.ratio[0]]), float(other.detail[column.ratio[1]])
+    return 0.0, 0.0
 
 
 def _tested(ready: Sequence[tuple[Difference, Column, _Terms]], data: RunData, test_set: str) -> list[Tested]:
     """Intervals and p of differences over the same items."""
     settings, clusters = data.results.stats, ready[0][2].clusters
-    sums = [_by_cluster(terms) for _, _, terms in ready]
+    sums = [by_cluster(terms.sums[terms.known], terms.place[terms.known], clusters) for _, _, terms in ready]
     weights = stats.draws(clusters, settings.resamples, settings.seed, test_set)
     drawn = _drawn(weights, sums)
-    flips = []
-    for one in sums:
-        total = one.sum(axis=0)
-        flips.append(one[:, 0] - one[:, 1] * total[2] / total[3] - (one[:, 2] - one[:, 3] * total[2] / total[3]))
-    p = stats.sign_flips(np.stack(flips, axis=1), settings.resamples, settings.seed, test_set)
+    flips = np.stack([contributions(one) for one in sums], axis=1)
+    p = stats.sign_flips(flips, settings.resamples, settings.seed, test_set)
     return [
         _difference(base, column, terms, sums[i], [drawn[s.tobytes()] for s in sums[i].T], p[i], settings.level)
         for i, (base, column, terms) in enumerate(ready)
     ]
 
 
-def _by_cluster(terms: _Terms) -> NDArray[np.float64]:
-    """(clusters, 4) sums over the items of each."""
-    out = np.zeros((terms.clusters, 4))
-    np.add.at(out, terms.place[terms.known], terms.sums[terms.known])
-    return out
+def contributions(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(clusters,) what each adds to the difference: without one, its sign is as likely either way.
+
+    sums: (clusters, 4), numerator and denominator of a, then of b
+    """
+    total = sums.sum(axis=0)
+    share = total[2] / total[3]
+    found: NDArray[np.float64] = sums[:, 0] - sums[:, 1] * share - (sums[:, 2] - sums[:, 3] * share)
+    return found
+
+
+def by_cluster(sums: NDArray[np.float64], place: NDArray[np.intp], clusters: int) -> NDArray[np.float64]:
+    """(clusters, 4) sums over the items of each. sums: (items, 4); place: (items,), the cluster's number"""
+    return np.stack([np.bincount(place, weights=column, minlength=clusters) for column in sums.T], axis=1)
 
 
 def _drawn(weights: NDArray[np.uint8], sums: Sequence[NDArray[np.float64]]) -> dict[bytes, NDArray[np.float64]]:

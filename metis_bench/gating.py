@@ -129,8 +129,10 @@ def _wanted(data: RunData, base: RunData, policy: Policy) -> Iterator[tuple[Rule
                 continue
             for system, other in systems.items():
                 for column in chosen:
-                    cell = data.cells.get((test_set.id, system, column.id))
-                    if cell is None or cell.status != "not_applicable":
+                    own = data.cells.get((test_set.id, system, column.id))
+                    measured = base.cells.get((test_set.id, other, column.id))
+                    absent = own is not None and own.status == "not_applicable"
+                    if not absent or (measured is not None and measured.value is not None):
                         yield rule, system, other, test_set.id, column
 
 

@@ -70,16 +70,13 @@ class Selection:
         return suite, config
 
 
-def selecting(function: Callable[..., int]) -> Callable[..., int]:
-    """Add the options of a Selection, and hand them over as one."""
+Command = Callable[..., int]
 
-    @functools.wraps(function)
-    def collected(**values: Any) -> int:
-        names = [f.name for f in fields(Selection)]
-        return function(Selection(**{n: values.pop(n) for n in names}), **values)
 
+def selecting_by(suite: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """A decorator that adds the options of a Selection, and hands them over as one. suite: the parameter for it."""
     options = (
-        click.argument("suite"),
+        suite,
         click.option("--profile", metavar="NAME", help="Profile of the suite (default: mini, where there is one)."),
         click.option(
             "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a suite value, e.g. seeds=[0]."
@@ -97,9 +94,22 @@ def selecting(function: Callable[..., int]) -> Callable[..., int]:
             "--workers", type=click.IntRange(min=1), metavar="N", help="Worker processes (default: all cores)."
         ),
     )
-    for option in reversed(options):
-        collected = option(collected)
-    return collected
+
+    def decorate(function: Command) -> Command:
+        @functools.wraps(function)
+        def collected(**values: Any) -> int:
+            names = [f.name for f in fields(Selection)]
+            return function(selection=Selection(**{n: values.pop(n) for n in names}), **values)
+
+        command: Command = collected
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+selecting = selecting_by(click.argument("suite"))
 
 
 def print_json(value: Any) -> None:

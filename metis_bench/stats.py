@@ -107,13 +107,10 @@ def percentiles(values: NDArray[np.float64], level: float) -> tuple[float, float
     return float(low), float(high)
 
 
-def sign_flip(differences: Sequence[float], resamples: int, seed: int, name: str) -> float:
-    """Two-sided p that the sum of clusters' differences is this far from 0 when either sign was as likely."""
-    return sign_flips(np.asarray(differences, dtype=np.float64)[:, None], resamples, seed, name)[0]
-
-
 def sign_flips(differences: NDArray[np.float64], resamples: int, seed: int, name: str) -> list[float]:
-    """The p of several tests, one a column of (clusters, tests), all with the same signs.
+    """Two-sided p that the sum of clusters' differences is this far from 0 when either sign was as likely.
+
+    differences: (clusters, tests), all tested with the same signs
 
     All signs are tried with up to EXACT clusters that differ, random ones with more: (1 + hits) / (1 + resamples).
     """

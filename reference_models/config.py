@@ -12,6 +12,7 @@ Attention: TypeAlias = Literal["sdpa", "eager"]
 SEMANTIC_RATE = 50  # semantic and acoustic tokens a second
 FEATURE_SAMPLE_RATE = 16_000  # Hz, what w2v-BERT hears
 SAMPLE_RATE = 24_000  # Hz, what the acoustic codec reads and writes
+ON_CPU, ON_GPU = 8, 32  # jobs of a batch at most, where nobody says: more are hardly faster
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from reference_models.errors import InputError
 from reference_models.masking import times
-from reference_models.ragged import join, length_mask
+from reference_models.ragged import join, length_mask, padded
 from reference_models.transformer import Transformer
 
 
@@ -73,10 +74,10 @@ class BetterEstimate:
     ) -> None:
         """prefix: embedded phones and prompt (B, P, C) and its mask (B, P); P may be 0. lengths: of the targets."""
         self.transformer, self.guidance = transformer, guidance
-        device = prefix[0].device
-        self.prefix, mask = prefix
-        (b, skip, _), self.target = self.prefix.shape, max(lengths)
-        self.valid = None if min(lengths) == self.target else length_mask(lengths, device)
+        device, bucket = prefix[0].device, transformer.bucket
+        self.prefix, mask = prefix if prefix[0].shape[1] % bucket == 0 else padded(prefix, bucket)
+        (b, skip, _), self.target = self.prefix.shape, -(-max(lengths) // bucket) * bucket
+        self.valid = None if min(lengths) == self.target else length_mask(lengths, device, self.target)
         context = torch.ones(b, skip, dtype=torch.bool, device=device) if mask is None else mask
         self.guided = guidance.weight > 0 and skip > 0
         self.has_context = context.any(1)[:, None, None] if mask is not None else None  # None: every sample has it
@@ -87,6 +88,10 @@ class BetterEstimate:
 
     def __call__(self, current: Tensor, step: int) -> Tensor:
         """current (B, T, C) -> (B, T, C)."""
+        n = current.shape[1]
+        return self._padded(F.pad(current, (0, 0, 0, self.target - n)), step)[:, :n]
+
+    def _padded(self, current: Tensor, step: int) -> Tensor:
         x = torch.cat([self.prefix, current] + ([current] if self.guided else []), dim=1)
         h = self.transformer(x, self.gains[:, step : step + 1], self.layout)  # (B, T or 2T, C): what follows the prefix
         if not self.guided:

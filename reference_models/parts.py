@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from functools import cached_property
 from pathlib import Path
+
+from torch import Tensor
 
 from reference_models.acoustic import S2A
 from reference_models.checkpoints import Source
@@ -17,6 +21,24 @@ from reference_models.text.mandarin_resources import LEXICON_FILE, MODEL_FOLDER,
 from reference_models.text.tokenizer import Mode
 from reference_models.variants import Stage1Files
 
+KEPT = 256  # prompts whose tokens and codes are remembered
+
+
+class Prompts:
+    """What was made of the last voice prompts: an item has the same one for every seed, and lists share them."""
+
+    def __init__(self) -> None:
+        self._made: OrderedDict[Hashable, tuple[Tensor, Tensor]] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+        """What was made for `key`; made now where it was not, or is forgotten."""
+        if key not in self._made:
+            self._made[key] = make()
+            if len(self._made) > KEPT:
+                self._made.popitem(last=False)
+        self._made.move_to_end(key)
+        return self._made[key]
+
 
 class Parts:
     """Everything that one variant of Metis needs. source: where weights come from; variant: which stage 1."""
@@ -25,6 +47,7 @@ class Parts:
         self.source, self.variant = source, variant
         self._sources = source.mandarin()
         self._mandarin: dict[Mode, Mandarin] = {}
+        self.prompts = Prompts()
 
     def load(self, *, prompts: bool, speech: bool, lips: bool) -> None:
         """Build now what would be built when first used, for voice prompts, for any speech that goes in, for lips."""

@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from reference_models.batching import grouped, most_tokens, splitting
 from reference_models.checkpoints import Source
-from reference_models.config import SAMPLE_RATE
+from reference_models.config import ON_CPU, ON_GPU, SAMPLE_RATE
 from reference_models.errors import InputError
 from reference_models.estimate import Guidance
 from reference_models.jobs import DEFAULTS, Job, Settings
@@ -25,6 +26,7 @@ from reference_models.noise import Noise, SeededNoise, TorchNoise
 from reference_models.parts import Parts
 from reference_models.prepare import Prepared, prepare
 from reference_models.speech import Speech
+from reference_models.transformer import quicken
 from reference_models.variants import Stage1Files, variant_files
 
 STAGE1, FIRST, FINE = 0, 1, 2  # forks of a job's noise
@@ -33,13 +35,20 @@ STAGE1, FIRST, FINE = 0, 1, 2  # forks of a job's noise
 class Metis:
     """`generate` for all tasks that its stage 1 was trained for."""
 
-    def __init__(self, source: Source, variant: str | Stage1Files, *, official: bool = False) -> None:
+    def __init__(
+        self, source: Source, variant: str | Stage1Files, *, official: bool = False, compiled: bool = False
+    ) -> None:
         """source: where weights come from; variant: which stage 1.
 
         official: the release's behaviour to the token, as after `torch.manual_seed(seed)` before its stage 1.
+        compiled: see `transformer.quicken`; loads the three masked models at once
         """
+        if official and compiled:
+            raise InputError("the official mode computes as the release does, so it is not compiled")
         self.parts = Parts(source, variant)
         self.official = official
+        for model in (self.parts.stage1, self.parts.first, self.parts.fine) if compiled else ():
+            quicken(model.diff_estimator, model.cond_emb.weight.device)
 
     def settings(self, job: Job, **changes: Any) -> Settings:
         """The task's defaults with `changes`; the official mode's length rule is by bytes."""
@@ -50,33 +59,33 @@ class Metis:
         self,
         jobs: Sequence[Job],
         *,
-        batch_size: int = 8,
+        batch_size: int | None = None,
         progress: Callable[[int, int], None] = lambda _done, _all: None,
         **changes: Any,
     ) -> list[Speech]:
         """One waveform at 24 kHz a job, in their order; in default mode independent of what is generated together.
 
         (But for rounding, which depends on the shape of a batch: it hardly ever shows in fp32, and does in bf16.)
-        batch_size: at most so many at once, similar lengths together; progress: called with jobs done and in all;
-        changes: fields of `Settings`. Raises InputError for the first job that cannot be processed.
+        batch_size: at most so many at once, similar lengths together; None: as many as fit. One that does not fit
+        into the memory is split; progress: called with jobs done and in all; changes: fields of `Settings`.
+        Raises InputError for the first job that cannot be processed.
         """
         tasks = variant_files(self.parts.variant).tasks
         for job in jobs:
             if tasks and job.task not in tasks:
                 raise InputError(f"this stage 1 was trained for {', '.join(tasks)}, not for {job.task}")
         prepared = [prepare(job, self.parts, self.settings(job, **changes), self.official) for job in jobs]
-        order = sorted(
-            range(len(jobs)), key=lambda i: (_signature(prepared[i]), len(prepared[i].prompt) + prepared[i].frames)
-        )
+        gpu = self.parts.stage1.cond_emb.weight.device.type == "cuda"
+        size = 1 if self.official else batch_size or (ON_GPU if gpu else ON_CPU)
         done: dict[int, Speech] = {}
-        for batch in batches(order, prepared, 1 if self.official else batch_size):
-            done |= dict(zip(batch, self.decode([prepared[i] for i in batch]), strict=True))
+        for batch in grouped(prepared, size, most_tokens(self.parts.stage1)):
+            done |= dict(zip(batch, splitting(self.decode, [prepared[i] for i in batch]), strict=True))
             progress(len(done), len(jobs))
         return [done[i] for i in range(len(jobs))]
 
     @torch.inference_mode()
     def decode(self, batch: Sequence[Prepared]) -> list[Speech]:
-        """Prepared jobs that fit one batch (see `batches`) to waveforms."""
+        """Prepared jobs that fit one batch (see `batching`) to waveforms."""
         noise = self._noise([p.seed for p in batch])
         codes = self.acoustic(batch, self.semantic(batch, noise), noise)
         waves = [self.parts.decoder.decode(c[None])[0, 0] for c in codes]
@@ -128,22 +137,6 @@ class Metis:
         if self.official:
             return TorchNoise(torch.Generator(device).manual_seed(seeds[0] % 2**64))
         return SeededNoise.of(seeds, device)
-
-
-def batches(order: Sequence[int], prepared: Sequence[Prepared], size: int) -> list[list[int]]:
-    """Indices in batches of at most `size`; jobs that differ in settings or in what they bring are never mixed."""
-    made: list[list[int]] = []
-    for i in order:
-        if made and len(made[-1]) < size and _signature(prepared[made[-1][0]]) == _signature(prepared[i]):
-            made[-1].append(i)
-        else:
-            made.append([i])
-    return made
-
-
-def _signature(p: Prepared) -> str:
-    """What the jobs of a batch have in common."""
-    return repr((p.settings, p.phones is None, p.condition is None))
 
 
 def _all(values: Sequence[Tensor | None]) -> list[Tensor] | None:

@@ -74,10 +74,16 @@ def _prompt(speech: Speech | None, parts: Parts, official: bool) -> tuple[Tensor
         return torch.zeros(0, dtype=torch.int64, device=device), torch.zeros(
             0, layers, dtype=torch.int64, device=device
         )
+    semantic, codes = parts.prompts.get(speech.digest, lambda: _encoded(speech, parts))
+    return semantic, codes if official else codes[: len(semantic)]
+
+
+def _encoded(speech: Speech, parts: Parts) -> tuple[Tensor, Tensor]:
+    """Semantic tokens (L,) and all acoustic codes (F, Q)."""
+    device = parts.stage1.cond_emb.weight.device
     semantic = parts.semantic_codec.encode(parts.features(speech.at(FEATURE_SAMPLE_RATE).to(device)))[0]  # (L,)
     latents = parts.encoder(speech.at(SAMPLE_RATE).to(device)[None, None])  # (1, C, F)
-    codes = parts.decoder.quantize(latents)[0][0]  # (F, Q)
-    return semantic, codes if official else codes[: len(semantic)]
+    return semantic, parts.decoder.quantize(latents)[0][0]
 
 
 def _phones(job: Job, parts: Parts, official: bool) -> tuple[list[int], list[int]]:

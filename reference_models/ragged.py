@@ -20,9 +20,19 @@ def pad(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
     return values, length_mask(lengths, values.device)
 
 
-def length_mask(lengths: Sequence[int], device: torch.device) -> Tensor:
-    """(B, max length) bool, True below each length."""
-    return torch.arange(max(lengths), device=device) < torch.tensor(lengths, device=device)[:, None]
+def padded(rows: tuple[Tensor, Tensor | None], bucket: int) -> tuple[Tensor, Tensor]:
+    """Values (B, n, ...) and their mask with zeros behind, to a multiple of `bucket`."""
+    values, mask = rows
+    b, n = values.shape[:2]
+    mask = values.new_ones((b, n), dtype=torch.bool) if mask is None else mask
+    more = -n % bucket
+    blank = values.new_zeros((b, more, *values.shape[2:]))
+    return torch.cat([values, blank], dim=1), torch.cat([mask, mask.new_zeros((b, more))], dim=1)
+
+
+def length_mask(lengths: Sequence[int], device: torch.device, size: int | None = None) -> Tensor:
+    """(B, size) bool, True below each length; size: the largest length if not given."""
+    return torch.arange(size or max(lengths), device=device) < torch.tensor(lengths, device=device)[:, None]
 
 
 def unpad(values: Tensor, lengths: Sequence[int]) -> list[Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 
@@ -34,6 +35,15 @@ class Speech:
     def seconds(self) -> float:
         """Duration."""
         return len(self.samples) / self.rate
+
+    @property
+    def digest(self) -> bytes:
+        """What tells it from other speech."""
+        return hashlib.sha256(f"{self.rate} {self.samples.dtype} ".encode() + self.samples.tobytes()).digest()
+
+    def first(self, seconds: float) -> Speech:
+        """Its beginning; all of it where it is shorter."""
+        return Speech(self.samples[: max(1, round(seconds * self.rate))], self.rate)
 
     def at(self, rate: int) -> Tensor:
         """(S',) fp32 at `rate` Hz, S' = ceil(S * (rate / self.rate)): soxr HQ, as librosa.load in the release."""

@@ -18,6 +18,8 @@ from torch.utils.checkpoint import checkpoint
 
 from reference_models.config import Attention, TransformerConfig
 
+BUCKET = 64  # tokens: fewer different lengths are fewer compilations, more are less padding
+
 
 @dataclass(frozen=True)
 class Span:
@@ -158,6 +160,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         self.recompute = False  # training: blocks run again in the backward pass instead of keeping what they computed
+        self.bucket = 1  # decoding: prefixes and targets are padded to multiples of it, see `quicken`
         width = config.hidden_size
         self.layers = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.norm = AdaptiveRMSNorm(width, config.norm_eps)
@@ -208,6 +211,19 @@ class Transformer(nn.Module):
             given = (x, (gains[2 * i], gains[2 * i + 1]), layout, layout.unread if i == last else 0)
             x = checkpoint(block, *given, use_reentrant=False) if self.recompute and self.training else block(*given)
         return self.norm(x, gains[-1])  # type: ignore[no-any-return]
+
+
+def quicken(transformer: Transformer, device: torch.device) -> None:
+    """Compile a pass: on a CPU for any shape; on a GPU into CUDA graphs, for lengths rounded up to BUCKET tokens.
+
+    A first pass of a shape that is new takes up to minutes. Results differ by rounding.
+    """
+    if device.type == "cuda":
+        torch._dynamo.config.recompile_limit = 64  # lengths and batch sizes that are graphs of their own
+        transformer.bucket = BUCKET
+        transformer.compile(mode="reduce-overhead", dynamic=False)
+    else:
+        transformer.compile(dynamic=True)
 
 
 def init_weights(model: nn.Module) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from collections.abc import Sequence
 from types import ModuleType
 
 import numpy as np
@@ -56,14 +57,24 @@ def test_a_difference_is_found_as_often_as_promised(simulation: ModuleType) -> N
 
 
 def test_all_signs_are_tried_with_few_clusters() -> None:
-    assert stats.sign_flip([1.0, 2.0, 3.0], 100, 0, "x") == pytest.approx(2 / 8)
-    assert stats.sign_flip([1.0, -1.0, 0.0], 100, 0, "x") == 1.0
-    assert stats.sign_flip([], 100, 0, "x") == 1.0
+    def p(differences: Sequence[float], resamples: int = 999) -> float:
+        return stats.sign_flips(np.asarray(differences, dtype=np.float64)[:, None], resamples, 0, "x")[0]
+
+    assert p([1.0, 2.0, 3.0]) == pytest.approx(2 / 8)
+    assert p([1.0, -1.0, 0.0]) == p([]) == 1.0
     many = [0.1] * 10 + [-0.1] * 10 + [0.3]
-    exact = stats.sign_flip(many[:12], 0, 0, "x")
-    assert 0 < exact <= 1
-    assert stats.sign_flip([1.0] * 40, 999, 0, "x") == pytest.approx(1 / 1000)
-    assert stats.sign_flip(many, 999, 0, "x") == stats.sign_flip(many, 999, 0, "x")
+    assert 0 < p(many[:12], resamples=0) <= 1
+    assert p([1.0] * 40) == pytest.approx(1 / 1000)
+    assert p(many) == p(many)
+
+
+def test_many_tests_share_their_signs() -> None:
+    """Each p is what it would be alone, whether its signs are all tried or drawn."""
+    rng = np.random.default_rng(0)
+    columns = np.stack([rng.normal(0.1, 1, 40), np.where(np.arange(40) < 5, 1.0, 0.0), np.zeros(40)], axis=1)
+    together = stats.sign_flips(columns, 999, 0, "x")
+    assert together == [stats.sign_flips(columns[:, [i]], 999, 0, "x")[0] for i in range(3)]
+    assert together[1:] == [2 / 2**5, 1.0]
 
 
 def test_holm() -> None:

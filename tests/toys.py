@@ -4,7 +4,7 @@ Corpus `toy`: `count` tones written into the cache, for any task. Systems: `toy-
 checkpoint file, so that weights are real bytes), `toy-noise` (seeded), `toy-moody` (fails, crashes or hangs on chosen
 items), `toy-lips` (reads a number off a video file), `toy-omni` (two tasks, guided by text where asked), `toy-lazy`
 (loads what a task needs at its first item, which takes a while).
-Metric `toy-level`: RMS.
+Metric `toy-level`: RMS. Recogniser `toy-ears`: which tone it is, by its loudness.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from metis_bench.corpora.base import Corpus, Field, Item, LoadedCorpus, Params, 
 from metis_bench.errors import ItemError, MissingPrerequisite, SuiteError
 from metis_bench.files import write_atomic
 from metis_bench.hashing import JSON
+from metis_bench.metrics.asr.base import Recogniser, recognisers
 from metis_bench.metrics.base import Clip, Column, Extractor, Metric, Sample, Score, Undefined, metrics
 from metis_bench.systems.base import Kind, Request, System, systems
 
@@ -245,6 +246,21 @@ class LevelExtractor(Extractor):
             with Path(log).open("a") as stream:
                 stream.write(clip.sha256 + "\n")
         return float(np.sqrt(np.mean(clip.audio().samples.astype(np.float64) ** 2)))
+
+
+@recognisers.register("toy-ears")
+class ToyEars(Recogniser):
+    """Which tone it is, with a capital letter and an exclamation mark."""
+
+    name = "toy-ears"
+    languages: ClassVar[frozenset[str]] = frozenset({"en"})
+
+    def signature(self) -> Mapping[str, JSON]:
+        return {"recogniser": "toy-ears", "weights": 0.5}
+
+    def extract(self, clip: Clip) -> JSON:
+        peak = float(np.abs(clip.audio().samples).max())
+        return {"text": f"Tone {round(100 * peak) - 1}!"}
 
 
 class LevelNetwork(LevelExtractor):

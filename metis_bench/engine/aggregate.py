@@ -125,6 +125,7 @@ def _column_json(c: Column, metric: str) -> dict[str, JSON]:
         "decimals": c.decimals,
         "unit": c.unit,
         "headline": c.headline,
+        "ranked": c.ranked,
         "family": c.family,
         "worst": c.worst,
         "aggregate": c.aggregate,

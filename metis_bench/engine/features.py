@@ -113,7 +113,18 @@ def _guarded(extractor: Extractor, clips: Sequence[Clip]) -> Sequence[JSON | Ite
 
 def feature_key(extractor: Extractor, sha256: str) -> str:
     """Under which the store keeps what an extractor hears in the audio of this hash."""
-    return sha256_json({"extractor": extractor.identity, "decoding": AUDIO_VERSION, "audio": sha256})
+    return _key_of(extractor.identity, AUDIO_VERSION, sha256)
+
+
+def _key_of(extractor: str, decoding: JSON, audio: str) -> str:
+    return sha256_json({"extractor": extractor, "decoding": decoding, "audio": audio})
+
+
+def transcript(store: Store, signature: Mapping[str, Any], audio: str) -> str | None:
+    """What a recogniser heard in a clip, by the signature of a WER column: needs no model. None if that is not kept."""
+    record = store.get("feature", _key_of(sha256_json(signature["recogniser"]), signature.get("decoding"), audio))
+    value = (record or {}).get("value")
+    return value["text"] if isinstance(value, dict) and isinstance(value.get("text"), str) else None
 
 
 def keep(store: Store, extractor: Extractor, clip: Clip, found: JSON | Undefined) -> dict[str, JSON]:

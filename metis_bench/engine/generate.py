@@ -275,7 +275,8 @@ def generate(suite: Suite, outputs: Outputs, executor: Executor, config: Config,
         rows = outputs.lacking(spec.name)
         if not rows:
             continue
-        size = systems.get(spec.type)(spec.params).batch
+        cls = systems.get(spec.type)
+        size = cls(spec.params).batch_on(cls.uses_gpu and executor.has_gpus)
         counted = Counted(progress, spec.name, len(rows), sum(plan.item(row).seconds for row in rows))
         with executor.pool(_work(spec, outputs, rows, size, config)) as pool:
             for task, step, result in pool.run(batches(map(partial(_job, plan), rows), size)):

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from metis_bench.config import LOCAL, Config
 from metis_bench.engine import seal
 from metis_bench.engine.aggregate import aggregate
 from metis_bench.engine.executor import Executor
+from metis_bench.engine.features import transcript
 from metis_bench.engine.generate import generate
 from metis_bench.engine.local import LocalExecutor
 from metis_bench.engine.measure import measure
@@ -120,15 +122,22 @@ def executor_for(config: Config, store: Store) -> Executor:
     return RayExecutor(config, store)
 
 
-def run(suite: Suite, config: Config, *, out: Path | None = None, progress: Progress = quiet) -> RunResult:
+def run(
+    suite: Suite,
+    config: Config,
+    *,
+    out: Path | None = None,
+    progress: Progress = quiet,
+    require: Callable[[Prepared], None] = Prepared.require_unblocked,
+) -> RunResult:
     """Run a suite to its report; what the store already holds is not done again.
 
-    Raises MissingPrerequisite before anything runs when a system or metric is blocked, Interrupted on Ctrl-C or
-    SIGTERM (running again resumes).
+    require: raises MissingPrerequisite, before anything runs, where it must not (default: a system or all metrics are
+    blocked). Raises Interrupted on Ctrl-C or SIGTERM (running again resumes).
     """
     store = require_store(config)
     prepared = prepare(suite, config, progress)
-    prepared.require_unblocked()
+    require(prepared)
     folder = run_folder(prepared, config, out)
     require_writable(folder, "run folder")
     plan = prepared.plan
@@ -162,7 +171,7 @@ def render(folder: Path, store: Store) -> Path:
     """(Re-)write RUN/report from the run's files; returns its index.html."""
     from metis_bench.report import render as render_report
 
-    return render_report(folder, store.audio_path)
+    return render_report(folder, store.audio_path, partial(transcript, store))
 
 
 def header(prepared: Prepared, config: Config) -> dict[str, JSON]:

@@ -7,7 +7,8 @@ Beside it always stand the corpus rate (all errors over all words) and the mean 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, TypeAlias, cast
 
 from metis_bench.corpora.base import ALL_TASKS, Field, Params
@@ -64,6 +65,18 @@ def edits(reference: str, hypothesis: str) -> dict[str, JSON]:
         "insertions": out.insertions,
         "alignment": alignment,
     }
+
+
+def words(text: str) -> list[str]:
+    """Words of a normalised text, as jiwer splits it."""
+    return [word for word in re.sub(r"\s\s+", " ", text).strip().split(" ") if word]
+
+
+def errors(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
+    """As `edits` counts them, without an alignment: several times as fast."""
+    from rapidfuzz.distance import Levenshtein
+
+    return int(Levenshtein.distance(reference, hypothesis))
 
 
 @metrics.register("wer")

@@ -40,6 +40,11 @@ class Verdict:
         """In one line, but for the name of our system."""
         return {"reproduced": "reproduced by", "different": "different from"}.get(self.word, f"{self.word}: {self.why}")
 
+    @property
+    def told(self) -> str:
+        """In one line."""
+        return self.text if self.word == "not comparable" else f"{self.text} {self.system}"
+
 
 @dataclass(frozen=True)
 class Measured:

@@ -10,6 +10,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from metis_bench.readings import Heard
 
 __all__ = ["render"]
 
@@ -17,27 +21,32 @@ TEMPORARY = ".report."  # what a render's own folders in RUN begin with
 ABANDONED_S = 3600.0  # a temporary folder untouched for this long was left by a render that was killed
 
 
-def render(run: Path, audio: Callable[[str], Path]) -> Path:
+def render(run: Path, audio: Callable[[str], Path], heard: Heard | None = None) -> Path:
     """Write RUN/report/ and return its index.html; an older report is replaced only once the new one is complete.
 
     `audio(sha256)` is the path of a generated output's stored wav; when it raises or the file is gone, the report says
-    so in place of the player. Raises MetisBenchError when the run folder is not that of a finished run.
+    so in place of the player. `heard(signature, sha256)`: kept transcripts, for the panels
+    of other readings. Raises MetisBenchError when the run folder is not that of a finished run.
     """
+    from metis_bench.readings import nothing_kept
     from metis_bench.report.reading import no_collection
 
     with no_collection():  # of a run and its pages nothing is garbage until the end
-        return _render(run, audio)
+        return _render(run, audio, heard or nothing_kept)
 
 
-def _render(run: Path, audio: Callable[[str], Path]) -> Path:
+def _render(run: Path, audio: Callable[[str], Path], heard: Heard) -> Path:
     from metis_bench.report import exports, html
     from metis_bench.report.audio_files import AudioFolder
     from metis_bench.report.data import load_run
     from metis_bench.report.links import build_links
+    from metis_bench.report.ranks import rank
+    from metis_bench.report.sensitivity import board_views
     from metis_bench.report.summary import summarise
     from metis_bench.report.tables import build_boards
+    from metis_bench.sensitivity import panels
 
-    data = load_run(run)
+    data = rank(load_run(run)).data
     boards, links, summary = build_boards(data), build_links(data), summarise(data)
     _sweep(run)
     fresh, target = _temporary(run), run / "report"
@@ -47,7 +56,7 @@ def _render(run: Path, audio: Callable[[str], Path]) -> Path:
         folder = AudioFolder(fresh / "audio", audio)
         for board in boards:
             html.write_item_page(data, board, links, folder, fresh, title=data.results.suite.title or run.name)
-        html.write_index(data, boards, links, summary, fresh)
+        html.write_index(data, boards, links, summary, fresh, board_views(panels(data, heard)))
         exports.write_csv(data, fresh)
         exports.write_published(data, fresh)
         exports.write_markdown(data, boards, summary, fresh / "results.md")

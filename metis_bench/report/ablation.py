@@ -12,7 +12,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,10 @@ import numpy as np
 from metis_bench import stats
 from metis_bench.errors import UsageError, nearest
 from metis_bench.report.data import RunData, Stats, load_run
+from metis_bench.suite.arms import ONCE, arms_of
 
-SEED = "seed"  # the factor that repeats a training
 LOSS = re.compile(r"validation_(?:(\w+)_)?loss")
 METRICS = "metrics.jsonl"  # of a training run
-ONCE = "-"  # seed of an arm that has none
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,9 @@ class Effect:
 class Arm:
     """One number of one arm: its mean over `n` trainings and their standard deviation.
 
+    each: the mean of each training; interval: of the mean, over talkers (None for a loss)
     scored, planned: outputs of all trainings; None for a loss. value: None where nothing was scored
+    trained: numbers that a training trains, where that is known
     """
 
     arm: str
@@ -52,33 +53,32 @@ class Arm:
     value: float | None
     deviation: float | None
     n: int
+    each: tuple[float, ...]
+    interval: tuple[float, float] | None
     scored: int | None
     planned: int | None
+    trained: int | None
     effect: Effect | None
+
+    @property
+    def verdict(self) -> str:
+        """In a word: better, worse, or within noise; empty where nothing was compared."""
+        if self.effect is None:
+            return ""
+        better = (self.effect.value < 0) == (self.direction == "lower")
+        return ("better" if better else "worse") if self.effect.clear else "within noise"
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """All arms of a run. reference: the arm that others are compared with, by test set or data."""
+    """All arms of a run. reference: what others are compared with, by test set or data; shown: what the suite says."""
 
     name: str
     title: str
     reference: Mapping[str, str]
     arms: tuple[Arm, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
-
-
-def arms_of(grids: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, int | str]]:
-    """arm -> seed of training -> system, of the grids in a run's resolved suite. An arm without seeds has ONCE."""
-    arms: dict[str, dict[str, int | str]] = defaultdict(dict)
-    for system, point in grids.items():
-        factors = dict(point["factors"])
-        seed = str(factors.pop(SEED, ONCE))
-        name = str(point["grid"])
-        for key, value in factors.items():
-            name = name.replace(f"{{{key}}}", str(value))
-        arms[re.sub(r"[.\-_]?\{seed\}", "", name)][seed] = system
-    return dict(arms)
+    shown: Mapping[str, Any] = field(default_factory=dict)
 
 
 def ablation(run: Path, training: Path | None = None, reference: Sequence[str] = ()) -> Ablation:
@@ -98,23 +98,26 @@ def ablation(run: Path, training: Path | None = None, reference: Sequence[str] =
         if name not in arms:
             raise UsageError(f"the run has no arm '{name}'{nearest(name, arms)}")
     losses = {} if training is None else _losses(arms, training)
+    shown = data.run.resolved.get("ablation") or {}
     tables = {**_scores(data, arms), **losses}
     found: list[Arm] = []
     chosen: dict[str, str] = {}
     directions = {c.id: c.direction for c in data.results.columns}
     for key, table in tables.items():
-        known = chosen.setdefault(key[0], next((name for name in reference if name in table), next(iter(table))))
+        wanted = [*reference, shown.get("against", {}).get(key[0])]
+        known = chosen.setdefault(key[0], next((name for name in wanted if name in table), next(iter(table))))
         for name in table:
             systems = set(arms[name].values())
             planned = None if key in losses else sum(r.set == key[0] and r.system in systems for r in data.rows)
             settings = data.results.stats
-            found.append(_arm(name, key, directions.get(key[1], "lower"), table, known, planned, settings))
+            arm = _arm(name, key, directions.get(key[1], "lower"), table, known, planned, settings)
+            found.append(replace(arm, trained=None if training is None else _trained(training, arms[name])))
     facts = {
         "suite": data.run.resolved.get("name"),
         "provenance": data.run.provenance,
         "stats": asdict(data.results.stats),
     }
-    return Ablation(data.results.suite.name, data.results.suite.title or run.name, chosen, tuple(found), facts)
+    return Ablation(data.results.suite.name, data.results.suite.title or run.name, chosen, tuple(found), facts, shown)
 
 
 Values = dict[str, dict[tuple[str, str], float]]  # seed of training -> (cluster, item) -> value
@@ -163,6 +166,14 @@ def _losses(arms: Mapping[str, Mapping[str, Any]], training: Path) -> dict[tuple
     return found
 
 
+def _trained(training: Path, seeds: Mapping[str, Any]) -> int | None:
+    """Numbers that the trainings of an arm train, from what they wrote beside their weights."""
+    for system in seeds.values():
+        for path in sorted((training / str(system) / "weights").rglob("*.training.json")):
+            return int(json.loads(path.read_text(encoding="utf-8"))["trained"])
+    return None
+
+
 def _arm(
     name: str,
     key: tuple[str, str],
@@ -182,8 +193,11 @@ def _arm(
         value=float(np.mean(means)) if means else None,
         deviation=float(np.std(means, ddof=1)) if len(means) > 1 else None,
         n=len(means),
+        each=tuple(means),
+        interval=None if planned is None else _over_items(values, settings),
         scored=None if planned is None else sum(map(len, values.values())),
         planned=planned,
+        trained=None,
         effect=None if name == reference else _effect(values, tables[reference], planned is not None, settings),
     )
 
@@ -195,7 +209,8 @@ def _effect(values: Values, other: Values, scored: bool, settings: Stats) -> Eff
     if not differences:
         return None
     trainings = _over_trainings([float(np.mean(d)) for d in differences.values()], settings.level)
-    items = _over_items(pairs, differences, settings) if scored else None
+    paired = {s: dict(zip(pairs[s], values, strict=True)) for s, values in differences.items()}
+    items = _over_items(paired, settings) if scored else None
     retrained = ONCE not in differences
     clear = all(i is not None and _apart(i) for i in ([trainings] if retrained else []) + ([items] if scored else []))
     value = float(np.mean([np.mean(d) for d in differences.values()]))
@@ -214,14 +229,14 @@ def _over_trainings(differences: Sequence[float], level: float) -> tuple[float, 
     return mean - half, mean + half
 
 
-def _over_items(
-    pairs: Mapping[str, Sequence[tuple[str, str]]], differences: Mapping[str, Sequence[float]], settings: Stats
-) -> tuple[float, float] | None:
-    """Bootstrap over clusters of the difference, all trainings of an item with it."""
+def _over_items(values: Values, settings: Stats) -> tuple[float, float] | None:
+    """Bootstrap over clusters of a mean, all trainings of an item with it; None where nothing was scored."""
     found: dict[str, list[float]] = defaultdict(list)
-    for seed, values in differences.items():
-        for (cluster, _), value in zip(pairs[seed], values, strict=True):
+    for items in values.values():
+        for (cluster, _), value in items.items():
             found[cluster].append(value)
+    if not found:
+        return None
     weights = stats.draws(len(found), settings.resamples, settings.seed, "ablation")
     totals, counts = [sum(v) for v in found.values()], [float(len(v)) for v in found.values()]
     return stats.interval(totals, counts, weights, settings.level)
@@ -236,19 +251,23 @@ def to_json(found: Ablation) -> str:
     return json.dumps(asdict(found), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def to_markdown(found: Ablation) -> str:
-    """A table for each test set and column; the reference arm first, effects in words."""
-    lines = [f"# {found.title}", ""]
+def tables_of(found: Ablation) -> dict[tuple[str, str], list[Arm]]:
+    """Arms by (where, column), the one that others are compared with first."""
     tables: dict[tuple[str, str], list[Arm]] = defaultdict(list)
     for arm in found.arms:
         tables[arm.where, arm.column].append(arm)
-    for (where, column), arms in tables.items():
+    return {key: sorted(arms, key=lambda a: a.arm != found.reference[key[0]]) for key, arms in tables.items()}
+
+
+def to_markdown(found: Ablation) -> str:
+    """A table for each test set and column; the reference arm first, effects in words."""
+    lines = [f"# {found.title}", ""]
+    for (where, column), arms in tables_of(found).items():
         better = "lower" if arms[0].direction == "lower" else "higher"
         lines += [f"## {where}: {column} ({better} is better)", ""]
         lines += ["| arm | mean ± sd of trainings | scored | difference | over trainings | over talkers | verdict |"]
         lines += ["|---|---|---|---|---|---|---|"]
-        known = found.reference[where]
-        lines += [_row(arm, known) for arm in sorted(arms, key=lambda a: a.arm != known)]
+        lines += [_row(arm, found.reference[where]) for arm in arms]
         lines.append("")
     return "\n".join(lines)
 
@@ -261,11 +280,8 @@ def _row(arm: Arm, reference: str) -> str:
     if e is None:
         word = "reference" if arm.arm == reference else "not comparable"
         return f"| {arm.arm} | {value} | {scored} | | | | {word} |"
-    better = (e.value < 0) == (arm.direction == "lower")
-    verdict = ("better" if better else "worse") if e.clear else "within noise"
-    return (
-        f"| {arm.arm} | {value} | {scored} | {e.value:+.3g} | {_shown(e.trainings)} | {_shown(e.items)} | {verdict} |"
-    )
+    effect = f"{e.value:+.3g} | {_shown(e.trainings)} | {_shown(e.items)}"
+    return f"| {arm.arm} | {value} | {scored} | {effect} | {arm.verdict} |"
 
 
 def _shown(interval: tuple[float, float] | None) -> str:

@@ -87,6 +87,7 @@ class Column(_Strict):
     decimals: int = 2
     unit: str = ""
     headline: bool = False
+    ranked: bool = True  # False: no system has a rank by it
     worst: float | None = None
     aggregate: str = "mean"
     ratio: tuple[str, str] | None = None
@@ -98,7 +99,7 @@ class Column(_Strict):
 class Cell(_Strict):
     """The aggregate of one column for one system on one test set: n of N planned rows have a value.
 
-    rank_to: the last rank that it may have, where differences that are not significant are ties (`report/merge.py`)
+    rank_to: the last rank that it may have, where differences that are not significant are ties (`report/ranks.py`)
     """
 
     set: str

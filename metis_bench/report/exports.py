@@ -1,14 +1,15 @@
-"""results.md, results.csv (one row a cell), scores.csv (one row a score), published.csv (one row a printed value)."""
+"""results.md, and the tables of `rows` as CSV or parquet."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from metis_bench.report.data import OracleCheck, RunData
+from metis_bench.published.attach import Attached
+from metis_bench.report.data import Facts, OracleCheck, RunData
 from metis_bench.report.published import (
     HEADING,
     NOWHERE,
@@ -18,15 +19,10 @@ from metis_bench.report.published import (
     general_notes,
     left_out,
 )
+from metis_bench.report.rows import Table, cell_table, published_table, score_table
 from metis_bench.report.summary import Summary, date
 from metis_bench.report.tables import NO_VALUE, UNRANKED, Board, CellView, RowView, heading, items_compared, quantity
 
-CELL_FIELDS = ["set", "system", "kind", "ranked", "column", "label", "direction", "unit", "value", "ci_low", "ci_high"]
-CELL_FIELDS += ["ci_level", "penalised", "n", "N", "clusters", "status", "rank", "signature", "protocol"]
-CELL_FIELDS += ["reasons", "extra"]
-SCORE_FIELDS = ["set", "item", "system", "seed", "column", "status", "value", "reason", "signature", "protocol"]
-PUBLISHED_FIELDS = ["set", "table", "cite", "dataset", "system", "variant", "training_data", "kind", "ranked", "metric"]
-PUBLISHED_FIELDS += ["direction", "unit", "printed", "value", "column", "comparable", "flags", "notes"]
 _MARKDOWN = str.maketrans(
     {char: f"\\{char}" for char in "\\`*_[]|~#"} | {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\n": " ", "\r": " "}
 )
@@ -34,20 +30,8 @@ _MARKDOWN = str.maketrans(
 
 def write_csv(data: RunData, folder: Path) -> None:
     """results.csv and scores.csv: numbers unrounded, missing ones empty."""
-    systems = {system.name: system for system in data.results.systems}
-    columns = {column.id: column for column in data.results.columns}
-    cells: list[list[object]] = []
-    for cell in data.results.cells:
-        system, column, (low, high) = systems[cell.system], columns[cell.column], cell.ci or (None, None)
-        about = [cell.set, cell.system, system.kind, system.ranked, cell.column, column.label, column.direction]
-        counts = [cell.n, cell.N, cell.clusters, cell.status, cell.rank, cell.signature, cell.protocol]
-        reasons = json.dumps(cell.reasons, ensure_ascii=False) if cell.reasons else None
-        extra = json.dumps(cell.extra, ensure_ascii=False) if cell.extra else None
-        level = data.results.stats.level if cell.ci else None
-        cells.append([*about, column.unit, cell.value, low, high, level, cell.penalised, *counts, reasons, extra])
-    _write_rows(folder / "results.csv", CELL_FIELDS, cells)
-    scores = (score for row in data.rows for score in data.scores.get(row.key, {}).values())
-    _write_rows(folder / "scores.csv", SCORE_FIELDS, ([getattr(s, name) for name in SCORE_FIELDS] for s in scores))
+    for table in (cell_table(data), score_table(data)):
+        write_table(table, folder)
 
 
 def write_published(data: RunData, folder: Path) -> None:
@@ -55,27 +39,31 @@ def write_published(data: RunData, folder: Path) -> None:
 
     Files of their own: what reads results.csv never meets a number that was not measured here.
     """
-    published = data.results.published
-    if published is None:
+    table = published_table(data)
+    if table is None or data.results.published is None:
         return
-    values: list[list[object]] = []
-    for row in published.rows:
-        for cell in row.cells:
-            metric = published.metrics[cell.metric]
-            place = [row.set, row.table, row.cite, row.dataset, row.system, row.variant, row.training_data]
-            what = [row.kind, row.ranked, cell.metric, metric.direction, metric.unit, cell.printed, cell.value]
-            told = [cell.column, cell.comparable, "; ".join(cell.flags), "; ".join(cell.notes)]
-            values.append([*place, *what, *told])
-    _write_rows(folder / "published.csv", PUBLISHED_FIELDS, values)
-    text = json.dumps(asdict(published), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_table(table, folder)
+    text = json.dumps(asdict(data.results.published), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     (folder / "published.json").write_text(text, encoding="utf-8", newline="\n")
 
 
-def _write_rows(path: Path, fields: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as stream:
+def write_parquet(table: Table, path: Path) -> None:
+    """Typed columns, zstd; missing values are null."""
+    import pyarrow
+    from pyarrow import parquet
+
+    types = {str: pyarrow.string(), int: pyarrow.int64(), float: pyarrow.float64(), bool: pyarrow.bool_()}
+    schema = pyarrow.schema([(name, types[kind]) for name, kind in table.fields.items()])
+    columns = {name: [row[i] for row in table.rows] for i, name in enumerate(table.fields)}
+    parquet.write_table(pyarrow.Table.from_pydict(columns, schema=schema), path, compression="zstd")
+
+
+def write_table(table: Table, folder: Path) -> None:
+    """As CSV, under its name."""
+    with (folder / table.file).open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(fields)
-        writer.writerows(rows)
+        writer.writerow(table.fields)
+        writer.writerows(table.rows)
 
 
 def write_markdown(data: RunData, boards: Sequence[Board], summary: Summary, path: Path) -> None:
@@ -87,27 +75,39 @@ def write_markdown(data: RunData, boards: Sequence[Board], summary: Summary, pat
     lines += [f"{escape(summary.sentence)}", ""]
     lines += [f"> **Warning:** {escape(text)}" + "\n" for text in results.warnings]
     for board in boards:
-        lines += _board(board)
+        lines += board_lines(board, board.set.id)
     lines += _published_source(data)
     lines += ["## Oracle checks", "", *_checks(results.oracle_checks, data), ""]
-    lines += ["## Signatures", ""]
-    for name, signature in sorted(results.signatures.items()):
-        text = json.dumps(signature, sort_keys=True, ensure_ascii=False, allow_nan=False)
-        lines.append(f"- {escape(name)}: {escape(text)}")
+    write_lines([*lines, *signature_lines(results.signatures)], path)
+
+
+def write_lines(lines: Sequence[str], path: Path) -> None:
+    """As a text file."""
     path.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8", newline="\n")
 
 
-def _board(board: Board) -> list[str]:
+def signature_lines(signatures: Mapping[str, Facts]) -> list[str]:
+    """What exactly the numbers are."""
+    lines = ["## Signatures", ""]
+    for name, signature in sorted(signatures.items()):
+        text = json.dumps(signature, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        lines.append(f"- {escape(name)}: {escape(text)}")
+    return [*lines, ""]
+
+
+def board_lines(board: Board, title: str) -> list[str]:
+    """A leaderboard with what was published for its set."""
     partial = f" of {board.set.official_count} official ones" if board.set.partial else ""
-    lines = [f"## {escape(board.set.id)}", "", f"{board.set.items} items{partial}.", ""]
+    lines = [f"## {escape(title)}", "", *([f"{board.set.items} items{partial}.", ""] if board.rows else [])]
     lines += [f"> **Warning:** {escape(text)}" + "\n" for text in board.warnings]
     head = ["Rank", "System", "Kind", *(escape(heading(column)) for column in board.columns)]
     by = f"Ranked by {board.by.label}" if board.by else "Systems"
     for title, rows in ((by, board.ranked), (UNRANKED, board.unranked)):
         if rows:
-            lines += [f"**{escape(title)}**", "", *_table(head, [_row(row) for row in rows]), ""]
+            lines += [f"**{escape(title)}**", "", *markdown_table(head, [_row(row) for row in rows]), ""]
     if any(cell.ci for row in board.rows for cell in row.cells):
         lines += [f"Brackets: {board.interval}.", ""]
+    lines += [board.tied, ""] if board.tied else []
     lines += [f"- {escape(label)} does not apply: {escape(reason)}" for label, reason in board.not_applicable]
     lines += _published(HEADING, board.published) if board.published else []
     return [*lines, ""]
@@ -122,7 +122,7 @@ def _published(title: str, block: PublishedBlock) -> list[str]:
         for table in block.tables
         for row in table.rows
     ]
-    lines += [*_table(head, rows), ""]
+    lines += [*markdown_table(head, rows), ""]
     lines += [f"- {escape(f'[{note.number}]')} {note.id}, {escape(note.text)}" for note in block.footnotes]
     return [*lines, "", "; ".join(f"{flag}: {escape(meaning)}" for flag, meaning in block.legend) + ".", ""]
 
@@ -131,7 +131,8 @@ def _printed(cell: PublishedCellView | None) -> str:
     if cell is None:
         return NO_VALUE
     numbers = "".join(escape(f"[{number}]") for number in cell.numbers)
-    return " ".join(filter(None, (cell.text, numbers, f"({cell.flag})")))
+    told = f"{cell.flag}; {escape(cell.verdict.told)}" if cell.comparable else cell.flag
+    return " ".join(filter(None, (cell.text, numbers, f"({told})")))
 
 
 def _published_source(data: RunData) -> list[str]:
@@ -139,15 +140,19 @@ def _published_source(data: RunData) -> list[str]:
     published, block = data.results.published, build_block(data, None)
     if published is None:
         return []
-    lines = [f"## Published results: {escape(published.name)}", "", escape(f"{published.title}. {published.note}"), ""]
-    lines += [f"- Of the whole: {escape(text)}" for text in general_notes(published)]
+    lines = source_lines(published)
     lines += [f"- Left out, {escape(text)}" for text in left_out(published)]
     return [*lines, *(_published(NOWHERE, block) if block else []), ""]
 
 
+def source_lines(published: Attached) -> list[str]:
+    """Where the values are from, and the remarks on all of them."""
+    lines = [f"## Published results: {escape(published.name)}", "", escape(f"{published.title}. {published.note}"), ""]
+    return [*lines, *(f"- Of the whole: {escape(text)}" for text in general_notes(published))]
+
+
 def _row(row: RowView) -> list[str]:
-    rank = str(row.rank) if row.rank is not None else NO_VALUE
-    return [rank, escape(row.system.name), row.system.kind, *(_cell(cell) for cell in row.cells)]
+    return [row.ranks or NO_VALUE, escape(row.system.name), row.system.kind, *(_cell(cell) for cell in row.cells)]
 
 
 def _cell(cell: CellView) -> str:
@@ -171,10 +176,11 @@ def _checks(checks: Sequence[OracleCheck], data: RunData) -> list[str]:
         names = [escape(check.set) + (f" ({compared})" if compared else ""), escape(columns[check.column].label)]
         sides = [f"{escape(name)} ({value})" for name, value in zip((check.better, check.worse), values, strict=True)]
         rows.append([verdict, *names, *sides, escape(check.reason or "")])
-    return _table(["Result", "Set", "Column", "Must be better", "Than", "Reason"], rows)
+    return markdown_table(["Result", "Set", "Column", "Must be better", "Than", "Reason"], rows)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table; the cells are escaped already."""
     lines = [head, ["---"] * len(head), *rows]
     return [f"| {' | '.join(line)} |" for line in lines]
 

@@ -16,6 +16,7 @@ from metis_bench.report.environment import environment
 from metis_bench.report.item_data import write_items
 from metis_bench.report.links import Links
 from metis_bench.report.plots import LEFT, RIGHT, build_plots
+from metis_bench.report.sensitivity import BoardView
 from metis_bench.report.summary import Summary, command, date, group_failures, plural
 from metis_bench.report.tables import Board
 from metis_bench.resources import data_dir
@@ -32,8 +33,15 @@ def copy_assets(folder: Path) -> None:
         shutil.copyfile(source, folder / source.name)
 
 
-def write_index(data: RunData, boards: Sequence[Board], links: Links, summary: Summary, folder: Path) -> None:
-    """index.html: leaderboards, plots, oracle checks, failures, provenance."""
+def write_index(
+    data: RunData,
+    boards: Sequence[Board],
+    links: Links,
+    summary: Summary,
+    folder: Path,
+    sensitivity: Mapping[str, BoardView],
+) -> None:
+    """index.html: leaderboards, plots, other readings by test set, oracle checks, failures, provenance."""
     results = data.results
     page = (
         template_environment()
@@ -44,6 +52,7 @@ def write_index(data: RunData, boards: Sequence[Board], links: Links, summary: S
             date=date(data),
             results=results,
             boards=[(board, build_plots(board)) for board in boards],
+            sensitivity=sensitivity,
             nowhere_block=published.build_block(data, None),
             columns={column.id: column for column in results.columns},
             set_items={test_set.id: test_set.items for test_set in results.sets},

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from metis_bench.comparison import why_unequal
+from metis_bench.readings import Heard, nothing_kept
 from metis_bench.report.data import (
     Cell,
     Facts,
@@ -34,11 +35,15 @@ CLOSE = 1e-9  # relative: values that differ by less are equal
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run. name: unique among those that are merged; audio: where the output of a sha256 lies."""
+    """A finished run. name: unique among those that are merged; audio: where the output of a sha256 lies.
+
+    heard: its kept transcripts
+    """
 
     name: str
     data: RunData
     audio: Callable[[str], Path]
+    heard: Heard = nothing_kept
 
 
 @dataclass(frozen=True)

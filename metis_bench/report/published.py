@@ -131,14 +131,14 @@ def _column(
 
 
 def _row(data: RunData, row: PublishedRow, names: Sequence[str], numbers: dict[str, int]) -> PublishedRowView:
-    found = {cell.metric: _cell(cell, row, numbers, _verdict(data, row, cell)) for cell in row.cells}
+    found = {cell.metric: _cell(cell, row, numbers, verdict_on(data, row, cell)) for cell in row.cells}
     about = " · ".join(filter(None, (row.variant, row.training_data)))
     hidden = [flag for cell in row.cells for flag in cell.flags[1:]]
     flags = [flag for flag in FLAGS if flag in hidden and all(flag in cell.flags for cell in row.cells)]
     return PublishedRowView(row.system, about, ", ".join(flags), tuple(found.get(name) for name in names))
 
 
-def _verdict(data: RunData, row: PublishedRow, printed: PublishedCell) -> Verdict:
+def verdict_on(data: RunData, row: PublishedRow, printed: PublishedCell) -> Verdict:
     """Against the first of our systems that is the row, the same checkpoint before others."""
     source = data.results.published.name if data.results.published else ""
     told: list[Verdict] = []

@@ -2,7 +2,7 @@
 
 In every column all complete systems are compared in pairs, item by item (`comparison.py`); the tests of a column are
 one family (Holm). A system's first rank is one more than the systems proved better, its last one leaves room for those
-proved worse. What is not compared in pairs (costs) keeps the rank of its run, if it is of one run.
+proved worse. What is not compared in pairs (costs, numbers without a protocol) keeps its run's rank, if it is of one.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import TypeAlias
 
 from metis_bench.comparison import Comparison, Difference, Side, corrected, resampled_differences
 from metis_bench.report.data import Cell, Column, RunData
@@ -17,15 +18,29 @@ from metis_bench.report.data import Cell, Column, RunData
 
 @dataclass(frozen=True)
 class Ranked:
-    """data: with ranks; pairs: every two systems that rank, all columns, p corrected within the pair's own table."""
+    """data: with ranks; pairs: by test set, every two systems that rank, all columns, p corrected within each."""
 
     data: RunData
-    pairs: tuple[Comparison, ...]
+    pairs: Mapping[str, tuple[Comparison, ...]]
 
 
 def rank(data: RunData) -> Ranked:
-    """Of a RunData with one test set."""
-    test_set, level = data.results.sets[0].id, data.results.stats.level
+    """Every test set of its own."""
+    found = {test_set.id: _ranked(data, test_set.id) for test_set in data.results.sets}
+    cells = tuple(_with_rank(cell, found[cell.set][0]) for cell in data.results.cells)
+    ranked = replace(
+        data,
+        results=replace(data.results, cells=cells),
+        cells={(cell.set, cell.system, cell.column): cell for cell in cells},
+    )
+    return Ranked(ranked, {name: pairs for name, (_, pairs) in found.items()})
+
+
+Ranks: TypeAlias = dict[str, dict[str, tuple[int, int]]]  # first and last rank, by column and system
+
+
+def _ranked(data: RunData, test_set: str) -> tuple[Ranks, tuple[Comparison, ...]]:
+    level = data.results.stats.level
     columns = [c for c in data.results.columns if c.aggregate != "max" and _keyed(data, test_set, c)]
     names = [s.name for s in data.results.systems if s.ranked]
     pairs = list(combinations(names, 2))
@@ -38,15 +53,8 @@ def rank(data: RunData) -> Ranked:
     found: dict[tuple[str, str], list[Difference]] = {pair: [] for pair in pairs}
     for (a, b, _), (difference, _) in zip(tests, resampled_differences(tests, test_set), strict=True):
         found[a.system, b.system].append(difference)
-    ranks = {c.id: _ranks(data, test_set, c, found, level) for c in columns}
-    cells = tuple(_with_rank(cell, ranks) for cell in data.results.cells)
-    ranked = replace(
-        data,
-        results=replace(data.results, cells=cells),
-        cells={(cell.set, cell.system, cell.column): cell for cell in cells},
-    )
-    told = (Comparison(a, b, level, tuple(corrected(found[a, b]))) for a, b in pairs if found[a, b])
-    return Ranked(ranked, tuple(told))
+    ranks = {c.id: _ranks(data, test_set, c, found, level) for c in columns if c.ranked}
+    return ranks, tuple(Comparison(a, b, level, tuple(corrected(found[a, b]))) for a, b in pairs if found[a, b])
 
 
 def _keyed(data: RunData, test_set: str, column: Column) -> bool:
@@ -63,11 +71,13 @@ def _has_value(data: RunData, test_set: str, system: str, column: Column) -> boo
 def _ranks(
     data: RunData, test_set: str, column: Column, found: Mapping[tuple[str, str], Sequence[Difference]], level: float
 ) -> dict[str, tuple[int, int]]:
-    """First and last rank of every complete system."""
+    """First and last rank of every complete system that has a value: nothing over nothing is none."""
     names = [
         s.name
         for s in data.results.systems
-        if s.ranked and (cell := data.cells.get((test_set, s.name, column.id))) and cell.status == "complete"
+        if s.ranked
+        and _has_value(data, test_set, s.name, column)
+        and data.cells[test_set, s.name, column.id].status == "complete"
     ]
     mine = {pair: d for pair in combinations(names, 2) for d in found[pair] if d.column == column.id}
     verdicts = [d.verdict(level) for d in corrected(list(mine.values()))]
@@ -80,7 +90,7 @@ def _ranks(
     return {name: (1 + better[name], len(names) - worse[name]) for name in names}
 
 
-def _with_rank(cell: Cell, ranks: Mapping[str, Mapping[str, tuple[int, int]]]) -> Cell:
+def _with_rank(cell: Cell, ranks: Ranks) -> Cell:
     if cell.column not in ranks:
         return cell
     first, last = ranks[cell.column].get(cell.system, (None, None))

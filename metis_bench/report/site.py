@@ -13,6 +13,7 @@ from pathlib import Path
 
 from metis_bench.errors import UsageError
 from metis_bench.files import replace_tree
+from metis_bench.readings import Heard, nothing_kept
 from metis_bench.report import html
 from metis_bench.report.audio_files import AudioFolder
 from metis_bench.report.data import load_run
@@ -21,6 +22,7 @@ from metis_bench.report.pictures import write_pictures
 from metis_bench.report.reading import no_collection
 from metis_bench.report.site_boards import Shown, shown
 from metis_bench.report.site_pages import Pages
+from metis_bench.report.site_tables import write_tables
 
 MARKER = "metis-bench-site"  # a file that tells a site from another folder: only a site is replaced
 PICTURES = 240  # outputs with a picture, of those that failed or lose most
@@ -28,10 +30,11 @@ PICTURES = 240  # outputs with a picture, of those that failed or lose most
 
 @dataclass(frozen=True)
 class Source:
-    """A run folder, and where its outputs lie."""
+    """A run folder, where its outputs lie, and its kept transcripts (engine.features.transcript)."""
 
     folder: Path
     audio: Callable[[str], Path]
+    heard: Heard = nothing_kept
 
 
 def publish(
@@ -65,7 +68,8 @@ def load_runs(sources: Sequence[Source]) -> list[Run]:
     for source in sources:
         name = source.folder.resolve().name
         same = sum(run.name == name or run.name.startswith(f"{name} (") for run in runs)
-        runs.append(Run(f"{name} ({same + 1})" if same else name, load_run(source.folder), source.audio))
+        unique = f"{name} ({same + 1})" if same else name
+        runs.append(Run(unique, load_run(source.folder), source.audio, source.heard))
     return runs
 
 
@@ -80,7 +84,7 @@ def _write(runs: Sequence[Run], folder: Path, title: str, published: Sequence[st
             back = f"{pages.task(one.leaderboard.task)}#set-{one.slug}"
             about = {"title": title, "heading": one.leaderboard.id, "back": back}
             html.write_item_page(one.data, one.board, one.links, audio, folder, **about, pictures=seen)
-    pages.write()
+    pages.write(write_tables(title, boards, folder))
     (folder / MARKER).write_text("a site of metis-bench: `metis-bench publish` may replace this folder\n")
 
 

@@ -8,22 +8,29 @@ from dataclasses import dataclass, replace
 from metis_bench.comparison import Comparison
 from metis_bench.published.attach import alone
 from metis_bench.published.load import find, load
+from metis_bench.readings import Heard
 from metis_bench.report.data import RunData, Stats, Suite, TestSet, _ResultsFile, _RunFile
 from metis_bench.report.links import Links, build_links, slugs
 from metis_bench.report.merge import Leaderboard, Run, merge
 from metis_bench.report.ranks import rank
+from metis_bench.report.sensitivity import BoardView, board_views
 from metis_bench.report.tables import Board, build_boards
+from metis_bench.sensitivity import panels
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A leaderboard as the pages show it. slug: of its files; pairs: every two systems that rank."""
+    """A leaderboard as the pages show it. slug: of its files; pairs: every two systems that rank.
+
+    sensitivity: its other readings, if there are any
+    """
 
     leaderboard: Leaderboard
     board: Board
     slug: str
     links: Links
     pairs: tuple[Comparison, ...]
+    sensitivity: BoardView | None
 
     @property
     def data(self) -> RunData:
@@ -44,8 +51,14 @@ def shown(runs: Sequence[Run], published: Sequence[str]) -> list[Shown]:
         board = replace(board, warnings=(*board.warnings, *leaderboard.notes))
         slug = names[leaderboard.id]
         links = replace(build_links(ranked.data), sets={board.set.id: slug})
-        out.append(Shown(leaderboard, board, slug, links, ranked.pairs))
+        read_otherwise = board_views(panels(ranked.data, _heard(leaderboard.runs))).get(board.set.id)
+        out.append(Shown(leaderboard, board, slug, links, ranked.pairs[board.set.id], read_otherwise))
     return out
+
+
+def _heard(runs: Sequence[Run]) -> Heard:
+    """A transcript, of whichever run has kept it."""
+    return lambda signature, audio: next((t for run in runs if (t := run.heard(signature, audio)) is not None), None)
 
 
 def _printed_alone(names: Sequence[str], found: Sequence[Leaderboard]) -> Iterator[Leaderboard]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,14 +19,6 @@ from metis_bench.report.merge import Run
 from metis_bench.report.plots import LEFT, RIGHT, build_plots
 from metis_bench.report.site_boards import Shown
 from metis_bench.report.tables import CellView
-
-TIED = (
-    "Ranks like 1–2: differences that are not significant are ties (paired tests of the column, Holm); all that are"
-    " not significantly worse than the best are bold."
-)
-
-SIGNS = {"better": "+", "worse": "−", "no difference found": "=", "not comparable": "?"}
-SWAPPED = {"better": "worse", "worse": "better"}
 
 
 @dataclass(frozen=True)
@@ -63,7 +55,7 @@ class Pages:
         self._tasks = list(dict.fromkeys(one.leaderboard.task for one in boards))
         self._task_slugs = slugs(self._tasks)
         self._templates = html.template_environment()
-        self._templates.globals.update(tasks=summary.TASKS, site_title=title, tied=TIED, p_text=p_text)
+        self._templates.globals.update(tasks=summary.TASKS, site_title=title, p_text=p_text)
         self._templates.globals.update(plot_left=LEFT, plot_right=RIGHT)
 
     def task(self, task: str) -> str:
@@ -98,14 +90,15 @@ class Pages:
         """The page of two systems: names could be long or alike, so a number that depends on nothing else."""
         return f"pair-{one.slug}-{sha256_json([pair.a, pair.b])[:10]}.html"
 
-    def write(self) -> None:
-        """Every page."""
+    def write(self, files: Sequence[str]) -> None:
+        """Every page. files: that the index leads to."""
         cards = list({card.url: card for card in self.cards.values()}.values())
         tasks = [
             (task, self.task(task), [b for b in self._boards if b.leaderboard.task == task]) for task in self._tasks
         ]
         facts = [(run, summary.summarise(run.data), summary.date(run.data)) for run in self._runs]
-        self._page("index.html", "site_index.html.j2", by_task=tasks, runs=facts, cards=cards, sources=self._sources())
+        shown = {"by_task": tasks, "runs": facts, "cards": cards, "sources": self._sources(), "files": files}
+        self._page("index.html", "site_index.html.j2", **shown)
         for task, url, boards in tasks:
             self._task_page(task, url, boards)
         for card in cards:

@@ -13,6 +13,10 @@ from metis_bench.report.summary import plural
 NO_VALUE = "–"
 NOT_APPLICABLE = "n/a"
 UNRANKED = "Bounds and oracles, never ranked"
+TIED = (
+    "Ranks like 1-2: differences that are not significant are ties (paired tests of the column, Holm); all that are"
+    " not significantly worse than the best are bold."
+)
 ARROWS = {"higher": "↑", "lower": "↓"}
 
 
@@ -75,6 +79,11 @@ class Board:
     def headline(self) -> tuple[Column, ...]:
         """The columns shown at first."""
         return tuple(c for c in self.columns if c.headline) or self.columns
+
+    @property
+    def tied(self) -> str:
+        """What its ranks are, where tests made them; else they are by value."""
+        return TIED if any(cell.rank_to is not None for row in self.ranked for cell in row.cells) else ""
 
     @property
     def rows(self) -> tuple[RowView, ...]:

@@ -17,10 +17,12 @@ from metis_bench.metrics.base import metrics
 from metis_bench.published import names as published_names
 from metis_bench.resources import data_dir
 from metis_bench.suite import documents
+from metis_bench.suite.arms import arms_of
 from metis_bench.suite.documents import Document, KeyPath, overlay
 from metis_bench.suite.schema import (
     FILE_KEYS,
     NAME,
+    AblationModel,
     CorpusSpec,
     MetricSpec,
     OracleOrder,
@@ -229,6 +231,7 @@ def _resolve(doc: Document, profile: str | None, limit: int | None) -> Suite:
         stats=Stats(stats.resamples, stats.level, stats.seed),
         limit=limit,
         published=_published(model.published, doc),
+        ablation=_ablation(model.ablation, listed, doc),
     )
 
 
@@ -243,6 +246,26 @@ def _published(name: str | None, doc: Document) -> str | None:
     if name is not None and name not in published_names():
         raise doc.error(("published",), f"no published results '{name}'{nearest(name, published_names())}")
     return name
+
+
+def _ablation(model: AblationModel | None, listed: Sequence[SystemSpec], doc: Document) -> AblationModel | None:
+    """Checked: its arms are in the suite's grids, its labels on the curve's axis."""
+    if model is None:
+        return None
+    arms = arms_of({s.name: {"grid": s.grid, "factors": s.factors} for s in listed if s.grid})
+    named: list[tuple[KeyPath, str]] = [(("ablation", "matrix", i), arm) for i, arm in enumerate(model.matrix)]
+    named += [(("ablation", "against", where), arm) for where, arm in model.against.items()]
+    for i, curve in enumerate(model.curves):
+        place: KeyPath = ("ablation", "curves", i)
+        named += [((*place, "arms", label), arm) for label, arm in curve.arms.items()]
+        if curve.printed is not None:
+            _published(curve.printed.source, doc)
+            for label in curve.printed.rows.keys() - curve.arms.keys():
+                raise doc.error((*place, "printed", "rows", label), f"no point '{label}'{nearest(label, curve.arms)}")
+    for place, arm in named:
+        if arm not in arms:
+            raise doc.error(place, f"the suite's grids have no arm '{arm}'{nearest(arm, arms)}")
+    return model
 
 
 def _corpus(key: str, raw: dict[str, Any], doc: Document) -> CorpusSpec:

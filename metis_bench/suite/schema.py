@@ -46,6 +46,35 @@ class StatsModel(_Model):
     seed: Annotated[StrictInt, Field(ge=0)] = 0
 
 
+class PrintedModel(_Model):
+    """Points of others on a curve. rows: label on the axis -> what names the printed row; columns: ours -> printed."""
+
+    source: Name
+    dataset: StrictStr
+    system: StrictStr
+    columns: dict[StrictStr, StrictStr] = Field(min_length=1)
+    rows: dict[StrictStr, dict[Literal["table", "variant", "training_data"], StrictStr]] = Field(min_length=1)
+
+
+class CurveModel(_Model):
+    """One factor along an axis. arms: label -> arm (a grid's name with its values, without the seed), in order."""
+
+    title: StrictStr
+    arms: dict[StrictStr, StrictStr] = Field(min_length=2)
+    printed: PrintedModel | None = None
+
+
+class AblationModel(_Model):
+    """How `metis-bench ablation` shows a suite of grids; decides no number.
+
+    matrix: arms that stand in a table with every test set; against: test set -> the arm that others are compared with
+    """
+
+    curves: list[CurveModel] = Field(default_factory=list)
+    matrix: list[StrictStr] = Field(default_factory=list)
+    against: dict[StrictStr, StrictStr] = Field(default_factory=dict)
+
+
 class OverlayModel(_Model):
     """Keys a profile may overlay; a whole suite must have those of SuiteModel."""
 
@@ -72,6 +101,7 @@ class SuiteModel(OverlayModel):
     seeds: list[Annotated[StrictInt, Field(ge=0)]] = Field(default=[0], min_length=1)
     profiles: dict[Name, dict[str, Any] | None] = Field(default_factory=dict)
     training: list[dict[str, Any]] = Field(default_factory=list)  # read by `metis-train ablate` alone
+    ablation: AblationModel | None = None
 
 
 FILE_KEYS = ("include", "extends")  # handled by the loader, never seen by the models
@@ -144,6 +174,7 @@ class Suite:
     stats: Stats
     limit: int | None = None
     published: str | None = None  # whose results stand beside ours, never ranked with them
+    ablation: AblationModel | None = None
 
     def header(self) -> dict[str, JSON]:
         """What a report says of the suite at its top."""
@@ -161,6 +192,7 @@ class Suite:
         grids: dict[str, JSON] = {s.name: {"grid": s.grid, "factors": s.factors} for s in self.systems if s.grid}
         return {
             **({"grids": grids} if grids else {}),
+            **({"ablation": self.ablation.model_dump(mode="json")} if self.ablation else {}),
             **({"published": self.published} if self.published else {}),
             **self.header(),
             "corpora": {c.key: {"corpus": c.type, **c.params.model_dump(mode="json")} for c in self.corpora},

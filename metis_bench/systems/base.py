@@ -103,9 +103,9 @@ class System(ABC):
     def generate(self, request: Request) -> Audio:
         """The output for one item. Must depend on `request` only; raise ItemError to fail this item."""
 
-    @property
-    def batch(self) -> int:
-        """How many items `generate_all` is given at a time."""
+    def batch_on(self, gpu: bool) -> int:
+        """How many items `generate_all` is given at a time, by a worker with or without a GPU."""
+        del gpu
         return 1
 
     def generate_all(self, requests: Sequence[Request]) -> Iterator[Audio | ItemError]:

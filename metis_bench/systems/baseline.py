@@ -112,9 +112,9 @@ class BaselineSystem(System):
         marks = ["its output carries an audible or inaudible watermark"] if self.manifest.io.watermark else []
         return "; ".join([*said, *marks]) or None
 
-    @property
-    def batch(self) -> int:
+    def batch_on(self, gpu: bool) -> int:
         """As the manifest says."""
+        del gpu
         return self.manifest.batch
 
     def measured(self) -> tuple[float, float | None] | None:

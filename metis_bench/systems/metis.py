@@ -7,7 +7,7 @@ them. Variants with other files or settings are a few lines of YAML: `suites/_sy
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +15,7 @@ from pydantic import Field as Limit
 
 from metis_bench.audio import Audio
 from metis_bench.corpora.base import ALL_TASKS, Need, Params, Task
-from metis_bench.errors import SuiteError
+from metis_bench.errors import ItemError, SuiteError
 from metis_bench.hashing import JSON, sha256_path
 from metis_bench.systems.base import Request, System, systems
 from metis_bench.systems.told import told
@@ -31,6 +31,7 @@ ONLY_FOR: dict[str, set[Task]] = {  # parameter -> tasks that look at it
     "length_rule": {"tts"},
     "guided_by_text": {"tse", "se"},
     "prompt": {"l2s"},
+    "prompt_s": {"vc", "tse", "l2s"},
 }
 OWN_FILES = {"stage1": "checkpoint", "adapter": "adapter", "lora": "lora"}  # parameter -> field of Stage1Files
 TEXT_PACKAGES = ("espeakng-loader", "inflect", "pypinyin", "jieba", "cn2an")
@@ -49,7 +50,10 @@ class MetisParams(Params):
     length_rule: tts: the rule, by phones (paper) or by bytes (release)
     guided_by_text: omni: the item's text is an input for tse and se as well
     prompt:     l2s: use the item's voice prompt
+    prompt_s:   vc, tse, l2s: of the prompt, the first so many seconds (a prompt with a text is never cut)
     steps, guidance, temperature: of stage 1
+    batch:      items at once; without: one on a CPU, as many as fit on a GPU. Another number rounds differently
+    compile:    compile the models first (minutes, once); faster for long runs, rounds differently
     """
 
     checkpoint: str | None = None
@@ -64,9 +68,12 @@ class MetisParams(Params):
     length_rule: Literal["phones", "bytes"] | None = None
     guided_by_text: bool = False
     prompt: bool = True
+    prompt_s: float | None = Limit(None, gt=0, le=60)
     steps: int | None = Limit(None, ge=1, le=1000)
     guidance: float | None = Limit(None, ge=0, le=20)
     temperature: float | None = Limit(None, gt=0, le=10)
+    batch: int | None = Limit(None, ge=1, le=256)
+    compile: bool = False
 
 
 class ReferenceSystem(System):
@@ -164,17 +171,44 @@ class ReferenceSystem(System):
         device = "cuda" if torch.cuda.is_available() else "cpu"
         with told():
             source = open_source(self._where(), dtype=getattr(torch, self.params.dtype), device=device)
-            self._metis = Metis(source, self._stage1(), official=self.params.mode == "official")
+            self._metis = Metis(
+                source, self._stage1(), official=self.params.mode == "official", compiled=self.params.compile
+            )
             self._metis.parts.load(
                 prompts=self._takes("prompt"), speech=self._takes("prompt", "source"), lips=self._takes("video")
             )
 
     def generate(self, request: Request) -> Audio:
         """One output at 24 kHz. Raises ItemError for inputs that cannot be used."""
-        changes = self.params.model_dump(include={"length_rule", "steps", "guidance", "temperature"}, exclude_none=True)
         with told():
-            speech = self._metis.generate([self._job(request)], **changes)[0]
+            speech = self._metis.generate([self._job(request)], **self._changes())[0]
         return Audio(speech.samples, speech.rate)
+
+    def generate_all(self, requests: Sequence[Request]) -> Iterator[Audio | ItemError]:
+        """Together; one by one where one of them cannot be used, so that it alone fails."""
+        if len(requests) == 1:
+            yield from super().generate_all(requests)
+            return
+        try:
+            with told():
+                made = self._metis.generate(
+                    [self._job(r) for r in requests], batch_size=len(requests), **self._changes()
+                )
+        except ItemError:
+            yield from super().generate_all(requests)
+        else:
+            yield from (Audio(speech.samples, speech.rate) for speech in made)
+
+    def batch_on(self, gpu: bool) -> int:
+        """As the parameter says; on a CPU a batch is hardly faster than its items."""
+        from reference_models.config import ON_GPU
+
+        one = self.params.mode == "official" or not gpu
+        return self.params.batch or (1 if one else ON_GPU)
+
+    def _changes(self) -> dict[str, Any]:
+        names = {"length_rule", "steps", "guidance", "temperature"}
+        return self.params.model_dump(include=names, exclude_none=True)
 
     def _job(self, request: Request) -> Job:
         from reference_models.jobs import Job
@@ -183,6 +217,8 @@ class ReferenceSystem(System):
         seconds = given.pop("duration", None)
         for name in given.keys() & {"prompt", "source"}:
             given[name] = _speech(given[name])
+        if self.params.prompt_s is not None and request.task in ONLY_FOR["prompt_s"]:
+            given["prompt"] = given["prompt"].first(self.params.prompt_s)
         return Job(
             request.task,
             **given,

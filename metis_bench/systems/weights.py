@@ -47,13 +47,16 @@ def weight_files(parts: Mapping[str, str | Path], where: str | None) -> dict[str
 
 
 def numbers(weights: Path) -> int:
-    """How many numbers a safetensors file holds, by its header; 0 of another file."""
+    """How many numbers a safetensors file holds, by its header; 0 of another file. Raises MissingPrerequisite."""
     if weights.suffix != ".safetensors":
         return 0
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
-    with safe_open(weights, framework="np") as file:
-        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 - no mapping
+    try:
+        with safe_open(weights, framework="np") as file:
+            return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118 - no mapping
+    except SafetensorError as error:
+        raise MissingPrerequisite(f"{weights} is damaged or incomplete ({error})", fix="get it again") from None
 
 
 def content(weights: Path) -> JSON:

@@ -218,7 +218,7 @@ def recogniser(work: Work, name: str) -> dict[str, Any] | None:
 class Tokens:
     """A data set of the build, and a small one like it to validate with, of other voices and sentences.
 
-    want: see `tokenize`; count: utterances; copies: simulations of each
+    want: see `tokenize`; count: utterances, for `tts` of one sentence; copies: simulations of each
     """
 
     want: tuple[Content, ...]
@@ -234,7 +234,7 @@ class Tokens:
     def _write(self, work: Work, name: str, split: Split, count: int, copies: int) -> dict[str, Any]:
         source, out = open_source(work.weights), work.folder / "data" / name
         with recordings(split) as made, counting(name) as show:
-            utterances = made.utterances(count)
+            utterances = made.utterances(count, single=self.task == "tts")
             world = World(CHANCES, SyntheticNoise(Voices.of(utterances)), voices=Voices.of(utterances))
             report = tokenize(
                 utterances, out, source, want=self.want, task=self.task, copies=copies, world=world,
@@ -248,10 +248,15 @@ class Tokens:
 
 @dataclass(frozen=True)
 class Masked:
-    """A stage 1 or an S2A. recipe: its name; data: data sets of the build, `TASK=` before each in a mixture."""
+    """A stage 1 or an S2A.
+
+    recipe: its name; data: data sets of the build, `TASK=` before each in a mixture; start: instead of the base, a file
+    of an earlier stage
+    """
 
     recipe: str
     data: tuple[str, ...]
+    start: str | None = None
 
     def __call__(self, work: Work, name: str) -> dict[str, Any] | None:
         """Train, and put the weights with the others."""
@@ -259,7 +264,9 @@ class Masked:
         recipe = recipe.model_copy(update={"steps": work.some(recipe.steps, 2)})
         data = [placed(entry, work.folder / "data") for entry in self.data]
         held = [held_of(entry) for entry in data]
-        start = work.weights if recipe.start == "base" else None
+        start = None if recipe.start == "scratch" else work.weights
+        if self.start is not None:
+            start = place(FILES[self.start], work.weights)
         trained, paths = run(recipe, data, work.run(name), start=start, validation=held, minutes=work.left(), cpu=True)
         if not trained.finished:
             return None
@@ -303,6 +310,8 @@ STAGES: dict[str, Callable[[Work, str], dict[str, Any] | None]] = {
     "codes": Tokens(("semantic", "codes"), 6000),
     "first": Masked("mini-s2a-first", ("codes",)),
     "fine": Masked("mini-s2a-fine", ("codes",)),
+    "tts_data": Tokens(("semantic", "phones"), 6000, "tts"),
+    "tts_prompted": Masked("mini-tts-prompted", ("tokens", "tts_data"), start="maskgct_t2s"),
     "vc_data": Tokens(("semantic",), 3000, "vc", 2),
     "tse_data": Tokens(("semantic", "phones"), 4000, "tse", 2),
     "se_data": Tokens(("semantic", "phones"), 4000, "se", 2),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,8 +33,12 @@ class Recordings:
 
     def text(self, number: int) -> str:
         """One sentence, or two."""
-        first, pair = 2 * number, number // len(self.voices) % PAIRS == PAIRS - 1
-        return " ".join(training_sentence(n, self.split) for n in (first, first + 1)[: 1 + pair])
+        first = 2 * number
+        return " ".join(training_sentence(n, self.split) for n in (first, first + 1)[: 1 + self.paired(number)])
+
+    def paired(self, number: int) -> bool:
+        """Whether utterance `number` has two sentences."""
+        return number // len(self.voices) % PAIRS == PAIRS - 1
 
     def said(self, number: int) -> tuple[Speech, tuple[Phone, ...]]:
         """The sound at 24 kHz, and what is said when."""
@@ -43,9 +49,10 @@ class Recordings:
         """The speaker's mouth while saying it: (T, 96, 96) grey at 25 a second."""
         return render(phones, seconds, self.speaker(number).name, self.text(number))
 
-    def utterances(self, count: int, start: int = 0) -> list[Utterance]:
-        """Numbers `start` to `start + count`, for `tokenize`."""
-        return [self._utterance(number) for number in range(start, start + count)]
+    def utterances(self, count: int, *, single: bool = False) -> list[Utterance]:
+        """The first so many, for `tokenize`. single: of one sentence only"""
+        numbers = (n for n in itertools.count() if not (single and self.paired(n)))
+        return [self._utterance(number) for number in itertools.islice(numbers, count)]
 
     def _utterance(self, number: int) -> Utterance:
         def load() -> Speech:

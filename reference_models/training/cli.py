@@ -78,7 +78,11 @@ def show(recipe: str, overrides: tuple[str, ...]) -> None:
 @click.option("--language", help="Of sources that do not say it.")
 @click.option("--want", multiple=True, type=click.Choice(["semantic", "codes", "phones"]), help="Instead of all three.")
 @click.option("--audio", is_flag=True, help="Store the speech, to simulate while training and to train codecs.")
-@click.option("--task", type=click.Choice(["vc", "tse", "se", "l2s"]), help="Add simulated (l2s: seen) conditions.")
+@click.option(
+    "--task",
+    type=click.Choice(["tts", "vc", "tse", "se", "l2s"]),
+    help="Add simulated (l2s: seen) conditions; tts: a prompt.",
+)
 @click.option("--copies", type=click.IntRange(1), default=1, show_default=True, help="Simulations of an utterance.")
 @click.option("--noise", type=click.Path(path_type=Path), help="Folder of noises; without: synthetic.")
 @click.option("--rooms", type=click.Path(path_type=Path), help="Folder of impulse responses; without: synthetic.")

@@ -84,7 +84,8 @@ class Trainee:
 def build(recipe: Recipe, start: Path | None = None) -> Trainee:
     """The model of a recipe with its initial weights.
 
-    start: a checkpoint of the base (a folder as `open_source` takes, `mini`, or a file), which `start: base` needs
+    start: a checkpoint of the base (a folder as `open_source` takes, `mini`, or a file), which `start: base` needs; a
+    file may also be an earlier fine-tuning of the same model
 
     Errors: RecipeError where recipe and `start` contradict each other; CheckpointError, MissingCheckpoint
     """
@@ -107,7 +108,7 @@ def build(recipe: Recipe, start: Path | None = None) -> Trainee:
     _initialise(model, recipe)
     if state:
         _continue(model, state, recipe)
-    if config.adapter == "gated":
+    if config.adapter == "gated" and "cond_adapter.gate_scale" not in state:
         model.get_parameter("cond_adapter.gate_scale").data.fill_(recipe.gate)
     wrapped = None
     if recipe.lora is not None:
@@ -171,9 +172,10 @@ def _seeded(recipe: Recipe) -> Iterator[None]:
 
 
 def _continue(model: Stage1, state: Tensors, recipe: Recipe) -> None:
-    """The base's weights; what fine-tuning adds keeps its initial ones. Strict about everything else."""
-    own = model.state_dict()
-    check(state, {k: v for k, v in own.items() if not k.startswith(low_rank.ADDED)}, f"the base for {recipe.model}")
+    """The base's weights; what fine-tuning adds keeps its initial ones, unless it is there: an earlier fine-tuning."""
+    own, tuned = model.state_dict(), any(name.startswith(low_rank.ADDED) for name in state)
+    wanted = {k: v for k, v in own.items() if tuned or not k.startswith(low_rank.ADDED)}
+    check(state, wanted, f"the start of {recipe.model}")
     model.load_state_dict(state, strict=False)
 
 

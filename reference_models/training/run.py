@@ -12,7 +12,6 @@ import torch
 
 from reference_models.checkpoints import open_source
 from reference_models.config import SEMANTIC_RATE
-from reference_models.hub import folder_of
 from reference_models.training.batches import Batches, Mixture, TokenBatches
 from reference_models.training.checkpoint import latest
 from reference_models.training.conditions import OnTheFly, voices_of
@@ -73,10 +72,10 @@ def run(
 ) -> tuple[Trained, list[Path]]:
     """Train, or go on, and export to `out/weights`. Returns where the run stands and the files.
 
-    data, validation: folders of shards, `NAME=DIR` for the parts of a mixture; start: see `models.build`, or `mini`;
-    minutes: of this slice; simulation: for data that holds audio instead of conditions
+    data, validation: folders of shards, `NAME=DIR` for the parts of a mixture; start: see `models.build`; minutes: of
+    this slice; simulation: for data that holds audio instead of conditions
     """
-    trainee, config = build(recipe, folder_of(start)), loop_config(recipe, minutes, cpu)
+    trainee, config = build(recipe, start), loop_config(recipe, minutes, cpu)
     main = bool(accelerator(config).is_main_process)
     _claim(out, recipe, main)
     batches = batches_of(trainee, data, simulation)

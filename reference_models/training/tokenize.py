@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
@@ -93,7 +93,8 @@ def tokenize(
 
     want:    phones only where there is a text; tts fails without one
     audio:   store the speech too (16 bits, 24 kHz), for simulation on the fly and to train codecs
-    task:    add its condition, `copies` times with new draws: vc, tse, se simulated, l2s seen. An example each, `KEY-N`
+    task:    add its condition, `copies` times with new draws: vc, tse, se simulated, l2s seen; tts: the tokens of
+             another utterance of its speaker, the prompt, before its own. An example each, `KEY-N`
     world:   what simulation draws from; default: synthetic noises and rooms, voices out of `utterances`
     seconds: shorter and longer utterances fail
     part:    (n, of): only every `of`-th utterance from the n-th on, into a folder of its own inside `out`
@@ -114,13 +115,14 @@ def tokenize(
     mine = sorted(utterances, key=lambda u: u.key)[part[0] :: part[1]]
     report = Report(total=len(mine))
     there = keys_of(out)
+    speakers = _by_speaker(utterances) if task == "tts" else {}
     with ShardWriter(out, per_shard) as writer:
         for utterance in mine:
             missing = [n for n in range(copies) if _key(utterance, recipe, n) not in there]
             if not missing:
                 report.skipped += 1
             else:
-                _one(utterance, missing, recipe, world, parts, writer, report)
+                _one(utterance, missing, recipe, world, speakers, parts, writer, report)
             report.done += 1
             if progress is not None:
                 progress(report)
@@ -158,6 +160,7 @@ def _one(
     missing: Sequence[int],
     recipe: _Recipe,
     world: World,
+    voices: Mapping[str, Sequence[Utterance]],
     parts: Parts,
     writer: ShardWriter,
     report: Report,
@@ -166,6 +169,8 @@ def _one(
     try:
         speech = utterance.load()
         examples = list(_examples(utterance, speech, missing, recipe, world, parts))
+        if recipe.task == "tts":
+            examples = [_prompted(utterance, example, recipe, voices, parts) for example in examples]
     except InputError as error:
         report.failures.append(Failure(utterance.key, error.message))
         return
@@ -180,6 +185,19 @@ def _examples(
     utterance: Utterance, speech: Speech, missing: Sequence[int], recipe: _Recipe, world: World, parts: Parts
 ) -> Iterator[Example]:
     _check(utterance, speech, recipe)
+    arrays, frames = _tokens(utterance, speech, recipe, parts)
+    if recipe.audio:
+        arrays["audio"] = pcm(speech)
+    facts: dict[str, Fact] = {name: getattr(utterance, name) for name in ("text", "language", "speaker")}
+    facts |= {"seconds": round(speech.seconds, 4), "task": recipe.task}
+    condition = _conditions(utterance, speech, frames, recipe, world, parts)
+    for copy in missing:
+        example = Example(_key(utterance, recipe, copy), frames, arrays, facts)
+        yield example if condition is None else condition(copy).added_to(example)
+
+
+def _tokens(utterance: Utterance, speech: Speech, recipe: _Recipe, parts: Parts) -> tuple[dict[str, NDArray[Any]], int]:
+    """What is wanted of an utterance, and its frames."""
     arrays: dict[str, NDArray[Any]] = {}
     features = parts.features(speech.at(FEATURE_SAMPLE_RATE).to(parts.features.mean.device))  # (1, T, C)
     frames = features.shape[1]
@@ -193,15 +211,41 @@ def _examples(
         pronouncer = parts.pronouncer(utterance.text, recipe.mode)
         phones = phonemize(utterance.text, utterance.language, recipe.mode, mandarin=pronouncer)
         arrays["phones"] = np.array(phones.ids, np.int16)  # (P,)
-    arrays = {name: array if name == "phones" else array[:frames] for name, array in arrays.items()}
-    if recipe.audio:
-        arrays["audio"] = pcm(speech)
-    facts: dict[str, Fact] = {name: getattr(utterance, name) for name in ("text", "language", "speaker")}
-    facts |= {"seconds": round(speech.seconds, 4), "task": recipe.task}
-    condition = _conditions(utterance, speech, frames, recipe, world, parts)
-    for copy in missing:
-        example = Example(_key(utterance, recipe, copy), frames, arrays, facts)
-        yield example if condition is None else condition(copy).added_to(example)
+    return {name: array if name == "phones" else array[:frames] for name, array in arrays.items()}, frames
+
+
+def _by_speaker(utterances: Sequence[Utterance]) -> dict[str, list[Utterance]]:
+    """Utterances with a text by who says them, in the order of their keys."""
+    found: dict[str, list[Utterance]] = {}
+    for utterance in sorted(utterances, key=lambda u: u.key):
+        if utterance.speaker is not None and utterance.text is not None:
+            found.setdefault(utterance.speaker, []).append(utterance)
+    return found
+
+
+@torch.inference_mode()
+def _prompted(
+    utterance: Utterance,
+    example: Example,
+    recipe: _Recipe,
+    voices: Mapping[str, Sequence[Utterance]],
+    parts: Parts,
+) -> Example:
+    """The example behind another utterance of its speaker: the prompt, and its phones before the example's.
+
+    Errors: InputError where the speaker says nothing else
+    """
+    others = [u for u in voices.get(utterance.speaker or "", ()) if u.key != utterance.key]
+    if not others:
+        raise InputError("its speaker says nothing else that could be the prompt")
+    draw = generator(derive_seed("prompt", recipe.seed, example.key))
+    before = others[int(draw.randint(len(others)))]
+    speech = before.load()
+    arrays, frames = _tokens(before, speech, recipe, parts)
+    joined = {name: np.concatenate([array, example.arrays[name]]) for name, array in arrays.items()}
+    seconds = round(speech.seconds + float(example.facts["seconds"] or 0.0), 4)
+    facts = {**example.facts, "text": f"{before.text} {utterance.text}", "seconds": seconds, "prompt": frames}
+    return Example(example.key, frames + example.frames, joined, facts)
 
 
 def acoustic_codes(speech: Speech, parts: Parts) -> Tensor:

@@ -195,7 +195,7 @@ class Batched:
 
 def test_batches_come_in_order_and_one_bad_item_is_alone(build: Build) -> None:
     system = build(BATCHED, batch=8)
-    assert system.batch == 8
+    assert system.batch_on(gpu=False) == 8
     outputs = list(system.generate_all(requests("tts")))
     assert isinstance(outputs[0], Audio) and isinstance(outputs[2], Audio)
     assert "bad one of 3" in str(outputs[1])

@@ -205,3 +205,14 @@ def test_nothing_over_nothing_is_no_number(runs: Go) -> None:
     (base / "scores.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     found = one(compare(base, base, ["gain"]), column["id"])
     assert found.refused == "no item has a value on both sides" and found.difference is None
+
+
+def test_what_cannot_be_measured_here_is_no_pass(runs: Go) -> None:
+    """The baseline has the column, and the candidate's machine lacks what it needs."""
+    second = {"second": {"metric": "toy-level", "name": "other"}}
+    base = runs("base", metrics=["toy-level", second])
+    blind = runs("blind", metrics=[{"toy-level": {"locked": "en"}}, second])
+    found = gate(blind, base, Policy(metrics={"toy-level": Rule(margin=1), "other": Rule(margin=1)}))
+    verdicts = {check.column: check.verdict for check in found.checks if check.system == "gain"}
+    assert verdicts["other"] == "PASS" and verdicts["toy-level"] == "INVALID" == found.verdict
+    assert any("was not measured by toy-level" in check.reason for check in found.checks)

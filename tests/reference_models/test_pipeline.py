@@ -11,15 +11,16 @@ import pytest
 import torch
 
 from reference_models import pipeline
+from reference_models.batching import grouped
 from reference_models.checkpoints import Source, open_source
 from reference_models.codecs.acoustic import encoder_frames
 from reference_models.config import SAMPLE_RATE, SEMANTIC_RATE
-from reference_models.errors import InputError
+from reference_models.errors import InputError, MetisError
 from reference_models.features import frames
 from reference_models.jobs import DEFAULTS, MAX_SECONDS, Job
 from reference_models.noise import SeededNoise
 from reference_models.pipeline import Metis
-from reference_models.prepare import prepare
+from reference_models.prepare import Prepared, prepare
 from reference_models.speech import Speech
 
 FAST: dict[str, Any] = {"steps": 3, "first_steps": 3, "fine_steps": (2, *[1] * 10)}
@@ -117,6 +118,83 @@ def test_batches_hold_similar_lengths_and_are_really_used(tiny: Source) -> None:
     done: list[tuple[int, int]] = []
     metis.generate(jobs_of("se", 8), batch_size=3, progress=lambda i, n: done.append((i, n)), **FAST)
     assert sizes == [3, 3, 2] and done == [(3, 8), (6, 8), (8, 8)]
+
+
+@pytest.mark.parametrize("task", ["tts", "se"])
+def test_lengths_rounded_up_change_nothing(tiny: Source, task: str) -> None:
+    """What compiled passes on a GPU do, so that few lengths differ."""
+    needs_text(task)
+    plain, rounded = Metis(tiny, task), Metis(tiny, task)
+    for model in (rounded.parts.stage1, rounded.parts.first, rounded.parts.fine):
+        model.diff_estimator.bucket = 16
+    for one, other in zip(*(m.generate(jobs_of(task, 3), **FAST) for m in (plain, rounded)), strict=True):
+        assert np.array_equal(one.samples, other.samples)
+
+
+def test_a_pass_compiles_whole(tiny: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No graph breaks, and one graph for all lengths; the C++ compiler is not needed for that."""
+    made: list[int] = []
+
+    def backend(graph: torch.fx.GraphModule, _inputs: object) -> Any:
+        made.append(len(graph.graph.nodes))
+        return graph.forward
+
+    compiled = torch.nn.Module.compile
+    whole = {"backend": backend, "fullgraph": True}
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **how: compiled(self, **{**how, **whole}))
+    plain, quick = Metis(tiny, "se"), Metis(tiny, "se", compiled=True)
+    jobs = jobs_of("se", 3)
+    for one, other in zip(*(m.generate(jobs, batch_size=1, **FAST) for m in (plain, quick)), strict=True):
+        assert np.array_equal(one.samples, other.samples)
+    assert 1 <= len(made) <= 3, "equal models share a graph, and all lengths do"
+    with pytest.raises(InputError, match="not compiled"):
+        Metis(tiny, "se", official=True, compiled=True)
+
+
+def test_a_batch_that_does_not_fit_is_split(tiny: Source) -> None:
+    metis, jobs = Metis(tiny, "se"), jobs_of("se", 5)
+    expected = metis.generate(jobs, **FAST)
+    decode, sizes = metis.decode, []
+
+    def small(batch: Any) -> Any:
+        sizes.append(len(batch))
+        if len(batch) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return decode(batch)
+
+    metis.decode = small  # type: ignore[method-assign]
+    for one, other in zip(metis.generate(jobs, **FAST), expected, strict=True):
+        assert np.array_equal(one.samples, other.samples)
+    assert max(sizes) > 2 and sum(n for n in sizes if n <= 2) == 5
+    metis.decode = lambda _batch: (_ for _ in ()).throw(torch.OutOfMemoryError("no"))  # type: ignore[method-assign]
+    with pytest.raises(MetisError, match="not enough memory for"):
+        metis.generate(jobs[:1], **FAST)
+    metis.decode = lambda _batch: (_ for _ in ()).throw(RuntimeError("a bug"))  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError, match="a bug"):
+        metis.generate(jobs, **FAST)
+
+
+def test_jobs_share_a_batch_where_little_is_padded() -> None:
+    def job(frames: int, text: bool = False) -> Prepared:
+        none = torch.zeros(0, dtype=torch.int64)
+        return Prepared(none, none, none if text else None, None, frames, 0, DEFAULTS["se"])
+
+    jobs = [job(100), job(30), job(95), job(101, text=True), job(90), job(32)]
+    assert sorted(grouped(jobs, 8, float("inf"))) == [[1, 5], [3], [4, 2, 0]], "short ones, one with a text, long ones"
+    assert sorted(grouped(jobs, 2, float("inf"))) == [[0], [1, 5], [3], [4, 2]]
+    assert sorted(grouped(jobs, 8, 200.0)) == [[0], [1, 5], [3], [4, 2]], "padded tokens"
+
+
+def test_a_prompt_is_heard_once(tiny: Source) -> None:
+    metis, prompt = Metis(tiny, "vc"), voice(0.7, 1)
+    heard: list[int] = []
+    encode = metis.parts.encoder.forward
+    metis.parts.encoder.forward = lambda x: heard.append(x.shape[-1]) or encode(x)  # type: ignore[method-assign]
+    jobs = [Job("vc", source=voice(0.5, 2), prompt=replace(prompt), seed=seed) for seed in range(3)]
+    first = [prepare(job, metis.parts, DEFAULTS["vc"]) for job in jobs]
+    assert len(heard) == 1 and all(torch.equal(p.codes, first[0].codes) for p in first)
+    prepare(replace(jobs[0], prompt=voice(0.7, 3)), metis.parts, DEFAULTS["vc"])
+    assert len(heard) == 2
 
 
 def test_default_mode_makes_the_official_modes_tokens_from_the_same_noise(tiny: Source) -> None:

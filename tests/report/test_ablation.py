@@ -8,8 +8,11 @@ from pathlib import Path
 import pytest
 
 from metis_bench.errors import UsageError
-from metis_bench.report.ablation import Values, _arm, ablation, arms_of, to_json, to_markdown
+from metis_bench.report.ablation import Ablation, Values, _arm, ablation, to_json, to_markdown
+from metis_bench.report.curves import matrices
 from metis_bench.report.data import Stats
+from metis_bench.suite.arms import arms_of
+from metis_bench.suite.load import load_suite, shipped_suites
 from tests.e2e.conftest import TOYS, Command, metis_bench  # noqa: F401 - a fixture
 
 SETTINGS = Stats(2000, 0.95, 0)
@@ -82,6 +85,16 @@ systems:
   - at-{level}.{seed}: {system: toy-noise, level: "{level}", grid: {level: [0.1, 0.5], seed: [0, 1, 2]}}
   - lonely-{level}: {system: toy-noise, level: "{level}", grid: {level: [0.5]}}
 metrics: [toy-level]
+ablation:
+  curves:
+    - title: Level
+      arms: {"0.1": at-0.1, "0.5": at-0.5}
+      printed:
+        source: metis-paper
+        dataset: SeedTTS test-en
+        system: Metis-TTS
+        columns: {toy-level: WER}
+        rows: {"0.5": {variant: fine-tune, training_data: 10K Multi., table: Table 1}}
 """
 
 
@@ -99,6 +112,9 @@ def test_from_a_run_to_its_table(metis_bench: Command, tmp_path: Path) -> None: 
                 {"step": 2, "loss": 0},
             ]
             path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+            weights = path.parent / "weights" / "t2s_model"
+            weights.mkdir(parents=True)
+            (weights / "model.training.json").write_text(json.dumps({"trained": 20 if level == 0.1 else 21}))
     done = metis_bench("ablation", "run", "--training", "training", "--out", "out")
     assert done.code == 0, done.err
     assert "## toy: toy-level" in done.out and "| at-0.1 | " in done.out and "| reference |" in done.out
@@ -107,6 +123,9 @@ def test_from_a_run_to_its_table(metis_bench: Command, tmp_path: Path) -> None: 
     assert (tmp_path / "out" / "toys.md").read_text() == done.out
     stored = json.loads((tmp_path / "out" / "toys.json").read_text())
     assert stored["reference"]["toy"] == "at-0.1" and stored["facts"]["provenance"]
+    page = (tmp_path / "out" / "toys.html").read_text()
+    assert page.count("<svg") == 2 and (tmp_path / "out" / "report.css").is_file(), "the level, and the loss"
+    assert "2.28, printed by others" in page and "2.1e-05 M" in page and "<title>at-0.5: " in page
     other = metis_bench("ablation", "run", "--against", "at-0.5", "--json")
     assert json.loads(other.out)["reference"]["toy"] == "at-0.5"
     wrong = metis_bench("ablation", "run", "--against", "at-0.4")
@@ -117,8 +136,44 @@ def test_from_a_run_to_its_table(metis_bench: Command, tmp_path: Path) -> None: 
 
 def test_a_run_without_grids(metis_bench: Command, tmp_path: Path) -> None:  # noqa: F811
     (tmp_path / "metis-bench.yaml").write_text(f"plugins: ['{TOYS}']\n")
-    plain = SUITE.replace("  - at-", "  # - at-").replace("  - lonely", "  # - lonely")
+    plain = SUITE.partition("ablation:")[0].replace("  - at-", "  # - at-").replace("  - lonely", "  # - lonely")
     (tmp_path / "toys.yaml").write_text(plain)
     assert metis_bench("run", "toys.yaml", "--out", "run").code == 0
     with pytest.raises(UsageError, match="no grid of systems"):
         ablation(tmp_path / "run")
+
+
+def test_shaded_where_a_difference_is_clear() -> None:
+    """Arms by test sets: against an arm of each set, the darkest where a column differs most."""
+    tables = {"all": arm([-5.0, -4.6, -5.4]), "own": arm([0.0, 0.5, -0.5]), "other": arm([20.0, 20.5, 19.5])}
+    noise = {"all": arm([0.4, -0.4, 0.1]), "own": arm([0.0, 0.5, -0.5]), "other": arm([0.0, 0.0, 0.0])}
+    found = Ablation(
+        "omni",
+        "Omni",
+        {"one": "own", "two": "own"},
+        tuple(
+            _arm(name, (where, "wer"), "lower", table, "own", 108, SETTINGS)
+            for where, table in (("one", tables), ("two", noise))
+            for name in table
+        ),
+        shown={"matrix": ["all", "own", "other"]},
+    )
+    (matrix,) = matrices(found)
+    assert matrix.sets == ("one", "two") and matrix.against == ("own", "own")
+    rows = {name: [(c.shade, c.difference) if c else None for c in cells] for name, cells in matrix.rows}
+    assert rows["all"] == [("b1", "-5"), ("", "+0.0333")]
+    assert rows["other"][0] == ("w3", "+20") and rows["own"] == [("", ""), ("", "")]
+
+
+def test_a_suite_may_only_name_arms_that_it_has(metis_bench: Command, tmp_path: Path) -> None:  # noqa: F811
+    (tmp_path / "metis-bench.yaml").write_text(f"plugins: ['{TOYS}']\n")
+    for wrong, said in (
+        (SUITE.replace('"0.1": at-0.1', '"0.1": at-0.2'), "no arm 'at-0.2'; did you mean"),
+        (SUITE.replace('rows: {"0.5"', 'rows: {"0.6"'), "no point '0.6'; did you mean"),
+        (SUITE.replace("source: metis-paper", "source: a-paper"), "no published results 'a-paper'"),
+    ):
+        (tmp_path / "toys.yaml").write_text(wrong)
+        done = metis_bench("plan", "toys.yaml")
+        assert done.code == 2 and said in done.err, done.err
+    for shipped in shipped_suites():
+        load_suite(shipped)

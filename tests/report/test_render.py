@@ -20,7 +20,7 @@ import pytest
 from metis_bench import report
 from metis_bench.errors import MetisBenchError
 from metis_bench.report import html, render
-from tests.report.conftest import HOSTILE_IDS, RTL, XSS, Fabricated, item_data
+from tests.report.conftest import HOSTILE_IDS, RTL, XSS, Fabricated, fabricate, item_data, with_protocols
 
 VOID = {"meta", "link", "input", "br", "hr", "img"}
 OUTLINE = "template noscript html head meta title link script body header main nav section article footer h1 h2 div"
@@ -189,6 +189,34 @@ def test_csv_is_the_cells(page: Callable[[str], str], paged: Fabricated) -> None
         assert (row["n"], row["N"], row["status"]) == (str(cell["n"]), str(cell["N"]), cell["status"])
     scores = list(csv.DictReader(io.StringIO(page("scores.csv"))))
     assert len(scores) == len(paged.scores) and {row["item"] for row in scores} >= set(HOSTILE_IDS)
+
+
+def test_differences_that_are_not_significant_are_ties(tmp_path: Path) -> None:
+    folder = with_protocols(fabricate(tmp_path / "run", items=24)).render()
+    html, markdown = ((folder / name).read_text(encoding="utf-8") for name in ("index.html", "results.md"))
+    ranks = dict(re.findall(r'<td class="rank">([^<]+)</td>\s*<th scope="row" class="system"><bdi>([^<]+)', html)[:4])
+    assert ranks == {
+        "1–2": "metis-mini-se",
+        "1–3": "their &lt;i&gt;model&lt;/i&gt; | v2",
+        "2–3": "metis-mini-se-lora32-without-guidance",
+        "4": "spectral-gating",
+    }
+    assert "| 1-2 | metis-mini-se |" in markdown and "| 4 | spectral-gating |" in markdown
+    assert "Ranks like 1–2" in html and "Ranks like 1-2" in markdown
+    rows = list(csv.DictReader(io.StringIO((folder / "results.csv").read_text(encoding="utf-8"))))
+    place = ("dns2020/no_reverb", "dnsmos.ovrl")
+    first = {r["system"]: (r["rank"], r["rank_to"]) for r in rows if (r["set"], r["column"]) == place}
+    assert first["metis-mini-se"] == ("1", "2") and first["rnnoise"] == first["clean"] == ("", "")
+    assert {r["rank_to"] for r in rows if r["column"] == "rtf"} == {""}, "costs are not tested"
+
+
+def test_a_column_that_ranks_nothing_has_no_ranks(tmp_path: Path) -> None:
+    made = with_protocols(fabricate(tmp_path / "run", items=24))
+    made.results["columns"][0]["ranked"] = False
+    for cell in made.results["cells"]:
+        cell["rank"] = None if cell["column"] == "dnsmos.ovrl" else cell["rank"]
+    rows = csv.DictReader(io.StringIO((made.render() / "results.csv").read_text(encoding="utf-8")))
+    assert {r["rank"] + r["rank_to"] for r in rows if r["column"] == "dnsmos.ovrl"} == {""}
 
 
 def test_markdown_tables_hold_together(page: Callable[[str], str]) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -13,6 +16,7 @@ from click.testing import CliRunner
 
 from metis_bench.cli import cli
 from metis_bench.errors import UsageError
+from metis_bench.readings import nothing_kept
 from metis_bench.report.pictures import BANDS, WAVE, WIDTH
 from metis_bench.report.site import Source, publish
 from tests.published_runs import paper
@@ -20,6 +24,7 @@ from tests.report import browser
 from tests.report.conftest import HOSTILE_IDS, RTL, XSS, Fabricated, fabricate, item_data, with_protocols
 from tests.report.test_published import Cells, make
 from tests.report.test_render import ALLOWED, Page
+from tests.test_sensitivity import TEXT, spoken
 
 SET = "dns2020-no_reverb"
 
@@ -157,6 +162,95 @@ def test_verdicts_stand_beside_printed_values(tmp_path: Path) -> None:
     other = page.partition("published · LoRA 4<")[2].partition("</tr>")[0]
     assert set(re.findall(r'<small class="verdict ([a-z-]+)">', other)) == {"not-comparable"}
     assert "no system here is this row" in other
+    check_printed(tmp_path / "site", {"leaderboard": SET_OF_PAPER, "task": "se"})
+    check_printed(made.render(), {})
+
+
+SET_OF_PAPER = "dns2020/no_reverb"
+
+
+def check_printed(folder: Path, place: dict[str, str]) -> None:
+    """The verdicts in results.md and published.csv, of a site as of a report."""
+    rows = list(csv.DictReader(io.StringIO((folder / "published.csv").read_text(encoding="utf-8"))))
+    mine = [r for r in rows if (r["set"], r["variant"], r["system"]) == (SET_OF_PAPER, "fine-tune", "Metis-SE")]
+    told = {r["column"]: (r["verdict"], r["verdict_system"], r["verdict_why"]) for r in mine}
+    assert told["dnsmos.sig"] == ("reproduced", "ours", "inside our interval")
+    assert told["dnsmos.bak"] == ("different", "ours", "outside our interval")
+    assert all(place.items() <= r.items() for r in mine)
+    assert "not comparable" in {r["verdict"] for r in rows}
+    markdown = (folder / "results.md").read_text(encoding="utf-8")
+    assert "(same protocol; reproduced by ours)" in markdown and "(same protocol; different from ours)" in markdown
+    assert "same protocol; not comparable: no system here is this row)" in markdown
+
+
+def test_tables_of_a_site(site: Path) -> None:
+    """All cells with leaderboard and ranks; what is hostile stays text."""
+    rows = list(csv.DictReader(io.StringIO((site / "results.csv").read_text(encoding="utf-8"))))
+    mine = {r["system"]: r for r in rows if (r["leaderboard"], r["column"]) == ("dns2020/no_reverb", "dnsmos.ovrl")}
+    assert {r["task"] for r in rows} == {"se"} and len(mine) == 16, "as many as there are cards"
+    ranges = {(int(r["rank"]), int(r["rank_to"])) for r in mine.values() if r["rank"]}
+    assert any(first < last for first, last in ranges) and min(ranges)[0] == 1
+    assert mine["clean (lab)"]["rank"] == "" and mine["clean (lab)"]["value"]
+    markdown = (site / "results.md").read_text(encoding="utf-8")
+    assert "## Speech enhancement: dns2020/no\\_reverb" in markdown and re.search(r"^\| 1-\d \|", markdown, flags=re.M)
+    assert "<script" not in markdown and "weights, code or parameters differ" in markdown
+    assert "# Ours" in markdown and "## Published results: metis-paper" in markdown
+
+
+def test_other_readings_stand_on_the_pages(tmp_path: Path) -> None:
+    """From the transcripts of two runs, each in the store of its own; without them the panel says so."""
+    said = {"curly": [TEXT.replace("'", "\N{RIGHT SINGLE QUOTATION MARK}")] * 12, "plain": [f"{TEXT} now"] * 12}
+    sources = []
+    for name, texts in said.items():
+        run, heard = spoken(tmp_path / name, {name: texts, "truth": [TEXT] * 12})
+        sources.append(Source(run, {}.__getitem__, heard))
+
+    def panel(of: list[Source]) -> str:
+        page = (publish(of, tmp_path / "site").parent / "task-tts.html").read_text(encoding="utf-8")
+        return page.partition('<details class="sensitivity">')[2].partition("</details>")[0]
+
+    shown = panel(sources)
+    assert "WER, normalised as hubert" in shown and "<bdi>curly</bdi>" in shown and "<bdi>plain</bdi>" in shown
+    assert "not every transcript" not in shown
+    assert "not every transcript is in the store" in panel([replace(s, heard=nothing_kept) for s in sources])
+
+
+def without_test(made: Fabricated) -> None:
+    """SI-SDR as a ratio, of which one system has nothing over nothing; two systems that share no item of DNSMOS."""
+    column = next(c for c in made.results["columns"] if c["id"] == "sisdr")
+    column.update(aggregate="ratio", ratio=["num", "den"])
+    for score in (s for s in made.scores if s["column"] == "sisdr"):
+        empty = score["system"] == "spectral-gating"
+        score["detail"] = {"num": 0 if empty else score["value"], "den": 0 if empty else 1}
+    kept = {"rnnoise": "clnsp0_snr0_fileid_0", "spectral-gating": "clnsp1_snr0_fileid_1"}
+    made.scores = [
+        s for s in made.scores if s["column"] != "dnsmos.ovrl" or kept.get(s["system"], s["item"]) == s["item"]
+    ]
+    for cell in made.results["cells"]:
+        if (cell["system"], cell["column"]) == ("spectral-gating", "sisdr"):
+            cell.update(value=None, ci=None)
+        if cell["system"] in ("rnnoise", "spectral-gating") and cell["column"] == "dnsmos.ovrl":
+            cell.update(status="incomplete", n=1)
+
+
+def test_pairs_without_a_test(tmp_path: Path) -> None:
+    """Nothing over nothing, no item in common, a single cluster: no number, no rank of what has none, a whole site."""
+    made = with_protocols(fabricate(tmp_path / "run", items=24))
+    without_test(made)
+    folder = publish([Source(made.save().path, made.audio)], tmp_path / "site").parent
+    rows = list(csv.DictReader(io.StringIO((folder / "results.csv").read_text(encoding="utf-8"))))
+    ranks = {r["system"]: r["rank_to"] for r in rows if (r["set"], r["column"]) == (SET_OF_PAPER, "sisdr")}
+    assert ranks["spectral-gating"] == "" and max(filter(None, ranks.values())) == "3", "three have a value"
+    pages = [path.read_text(encoding="utf-8") for path in folder.glob(f"pair-{SET}-*.html")]
+    assert len(pages) == 5 * 4 // 2
+    (page,) = (p for p in pages if "<bdi>spectral-gating</bdi>" in p and "<bdi>rnnoise</bdi>" in p)
+    assert page.count("no item has a value on both sides") == 1
+    assert not re.search(r"\b(nan|NaN|None|inf)\b", "".join(pages))
+    single = with_protocols(fabricate(tmp_path / "single", items=24), clusters=1)
+    folder = publish([Source(single.save().path, single.audio)], tmp_path / "other").parent
+    rows = list(csv.DictReader(io.StringIO((folder / "results.csv").read_text(encoding="utf-8"))))
+    found = {(r["rank"], r["rank_to"]) for r in rows if (r["set"], r["column"]) == (SET_OF_PAPER, "stoi")}
+    assert found == {("1", "4"), ("", "")}, "one cluster proves nothing: all are ties"
 
 
 def test_a_folder_that_is_no_site_is_left_alone(tmp_path: Path) -> None:

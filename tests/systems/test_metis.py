@@ -68,6 +68,36 @@ def test_a_preset_is_a_system_of_any_suite() -> None:
     assert spec.params.model_dump(include={"variant", "dtype"}) == {"variant": "se-lora-32", "dtype": "bfloat16"}
 
 
+def test_a_prompt_is_cut_where_it_has_no_text() -> None:
+    voice = Audio(np.arange(16_000, dtype=np.float32) / 16_000, 16_000)
+    asked = {"prompt": voice, "source": voice, "text": "ten", "prompt_text": "ten", "seed": 0, "language": "en"}
+    lengths = {}
+    for task in ("vc", "tts"):
+        job = MetisOmni(MetisParams(prompt_s=0.25))._job(Request(id="a", task=task, **asked))  # type: ignore[arg-type]
+        assert job.prompt is not None
+        lengths[task] = len(job.prompt.samples)
+    assert lengths == {"vc": 4000, "tts": 16_000}
+    with pytest.raises(SuiteError, match="'prompt_s' has no effect here"):
+        MetisTTS(MetisParams(checkpoint="random-tiny", prompt_s=1.0)).check()
+
+
+def test_items_are_generated_together_and_fail_alone(weights: Path) -> None:
+    system = MetisSE(MetisParams(checkpoint=str(weights), steps=2))
+    assert [MetisSE(MetisParams(batch=b)).batch_on(gpu) for b in (None, 4) for gpu in (False, True)] == [1, 32, 4, 4]
+    assert MetisSE(MetisParams(mode="official")).batch_on(gpu=True) == 1
+    system.setup()
+    requests = [request(0), request(1), request(2)]
+    alone = [system.generate(one) for one in requests]
+    together = list(system.generate_all(requests))
+    short = request(3, source=Audio(np.zeros(10, np.float32), 16_000))
+    with_short = list(system.generate_all([requests[0], short, requests[2]]))
+    for made in (together, [with_short[0], alone[1], with_short[2]]):
+        assert all(
+            isinstance(a, Audio) and np.array_equal(a.samples, b.samples) for a, b in zip(made, alone, strict=True)
+        )
+    assert isinstance(with_short[1], ItemError)
+
+
 def test_parameters_decide_what_is_read() -> None:
     assert MetisTTS(MetisParams()).needs_for("tts") == {"text", "prompt", "prompt_text"}
     assert "duration" in MetisTTS(MetisParams(duration="ground-truth")).needs_for("tts")
@@ -181,6 +211,8 @@ def test_damaged_weights_and_unusable_inputs_are_told(weights: Path, tmp_path: P
     (bad / "metis_se" / "metis_se.safetensors").write_bytes(b"\0" * 100)
     with pytest.raises(SuiteError, match=r"metis_se\.safetensors"):
         MetisSE(MetisParams(checkpoint=str(bad))).setup()
+    with pytest.raises(MissingPrerequisite, match=r"metis_se\.safetensors is damaged"):
+        MetisSE(MetisParams(checkpoint=str(bad))).sizes()
     system = MetisSE(MetisParams(checkpoint="random-tiny"))
     system.setup()
     with pytest.raises(ItemError, match="at least 560"):

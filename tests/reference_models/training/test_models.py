@@ -97,6 +97,16 @@ def test_a_fine_tune_starts_from_the_base(tmp_path: Path) -> None:
     assert opened.item() == pytest.approx(0.3)
 
 
+@pytest.mark.parametrize(("task", "file"), [("tts", "maskgct_t2s"), ("se", "metis_se_full")])
+def test_a_fine_tune_goes_on_from_its_own_file(task: str, file: str, tmp_path: Path) -> None:
+    """With all that an earlier one has learned, the gate of its adapter too."""
+    folder = folder_with(tmp_path, file)
+    path = next(folder.rglob("*.safetensors"))
+    before = open_source(folder).stage1(task).state_dict()
+    after = build(load(task, [*TINY, "start=base", "gate=0.3"]), path).model.state_dict()
+    assert set(after) == set(before) and all(torch.equal(after[name], before[name]) for name in before)
+
+
 def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="starts from the pre-trained base"):
         build(load("tts", TINY))

@@ -77,8 +77,32 @@ def test_phones(tmp_path, source):
     assert set(found["u1"].arrays) == {"semantic"}
     assert [f.key for f in report.failures] == ["u2"]
     assert "nothing to say" in report.failures[0].reason
-    failed = tokenize(people[:2], tmp_path / "tts", source, task="tts", want=["semantic", "phones"]).failures
-    assert [(f.key, f.reason) for f in failed] == [("u1", "it has no text")]
+
+
+@pytest.mark.skipif(not available(), reason="needs an eSpeak NG library")
+def test_a_prompt_is_another_utterance_of_the_speaker(tmp_path, source):
+    """What zero-shot TTS continues: the tokens and phones of the prompt, then those of the target."""
+    people = [
+        replace(u, text=t) for u, t in zip(utterances(5, 2), ("One.", "Two.", "Three.", None, "Five."), strict=True)
+    ]
+    want = ["semantic", "phones"]
+    tokenize(people, tmp_path / "alone", source, want=want)
+    failures = tokenize(people, tmp_path / "tts", source, task="tts", want=want).failures
+    assert [(f.key, f.reason) for f in failures] == [
+        ("u1", "its speaker says nothing else that could be the prompt"),
+        ("u3", "it has no text"),
+    ]
+    alone, found = read(tmp_path / "alone"), read(tmp_path / "tts")
+    assert set(found) == {"u0", "u2", "u4"}
+    for key, example in found.items():
+        said = example.facts["text"].split()
+        before = next(u.key for u in people if u.text == said[0])
+        assert before != key and said[1] == next(u.text for u in people if u.key == key)
+        assert example.facts["prompt"] == alone[before].frames
+        assert example.frames == alone[before].frames + alone[key].frames
+        for name in want:
+            joined = np.concatenate([alone[before].arrays[name], alone[key].arrays[name]])
+            assert example.arrays[name].tolist() == joined.tolist()
 
 
 def test_what_cannot_be_used_is_counted_with_its_reason(tmp_path, source):
