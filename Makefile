@@ -42,7 +42,7 @@ $(VENV)/.demo: $(VENV)/.torch pyproject.toml
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.torch pyproject.toml
-	$(INSTALL) -e ".[embedded,text,ja,lips,asr,train,dev]"
+	$(INSTALL) -e ".[embedded,text,ja,lips,asr,train,cluster,dev]"
 	@touch $@ $(VENV)/.demo
 
 clean:

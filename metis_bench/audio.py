@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +48,7 @@ class Audio:
         return self if rate == self.rate else Audio(resample(self.samples, self.rate, rate), rate)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AudioInfo:
     """What a file's header says, recorded in the plan."""
 
@@ -65,7 +65,7 @@ class AudioInfo:
 
     def to_json(self) -> dict[str, JSON]:
         """A plain dict."""
-        return asdict(self)
+        return {f: getattr(self, f) for f in ("rate", "channels", "frames", "container", "subtype")}
 
 
 def _open_error(path: Path, data: bytes, reason: str) -> AudioError:

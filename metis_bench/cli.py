@@ -61,9 +61,12 @@ cli.add_command(baselines)
 @click.option(
     "--out", metavar="DIR", type=click.Path(path_type=Path), help="Run folder (default: runs/<suite>-<profile>-<hash>)."
 )
+@click.option(
+    "--executor", metavar="NAME", help="Where work is done: local (default), ray or ray:ADDRESS (docs/scale.md)."
+)
 @json_option
 @debug_option
-def run(selection: Selection, out: Path | None, as_json: bool) -> int:
+def run(selection: Selection, out: Path | None, executor: str | None, as_json: bool) -> int:
     """Run a suite to its report. Running again resumes: nothing in the store is done twice.
 
     \b
@@ -73,7 +76,7 @@ def run(selection: Selection, out: Path | None, as_json: bool) -> int:
     from metis_bench import terminal
     from metis_bench.engine.run import run as run_suite
 
-    suite, machine = selection.load()
+    suite, machine = selection.load(executor)
     with terminal.progress() as progress:
         result = run_suite(suite, machine, out=out, progress=progress)
     if as_json:
@@ -96,14 +99,16 @@ def plan(selection: Selection, as_json: bool) -> int:
       metis-bench plan suites/tts.yaml --profile paper
     """
     from metis_bench import terminal
+    from metis_bench.engine.outputs import Outputs
     from metis_bench.engine.prepare import plan_cells, prepare, scoring_estimate
     from metis_bench.engine.store import Store
 
     suite, machine = selection.load()
     with terminal.progress() as progress:
         prepared = prepare(suite, machine, progress)
-    store = Store(machine.store)
-    cells, scoring_s = plan_cells(prepared, store, machine), scoring_estimate(prepared, store, machine)
+    outputs = Outputs(prepared.plan, Store(machine.store))
+    outputs.look(prepared.plan.rows)
+    cells, scoring_s = plan_cells(prepared, outputs, machine), scoring_estimate(prepared, outputs, machine)
     if as_json:
         blocked = [{"what": b.what, "name": b.name, "reason": b.reason, "fix": b.fix} for b in prepared.blocked]
         warnings = prepared.plan.warnings()

@@ -6,7 +6,8 @@ the user's config folder. Relative paths are relative to the file. Example:
     corpora:
       root: /data/speech            # a folder with dns2020/, seedtts/, ... in it
       dns2020: /data/DNS-Challenge  # or one corpus by name (of your own data: the suite's name for it)
-    store: /scratch/metis-store
+    store: /scratch/metis-store   # or a URL that fsspec knows: s3://bucket/metis (docs/scale.md)
+    executor: ray                 # or ray:ADDRESS; default: local, the processes of this machine
     workers: 8
     devices: ["0", "1"]             # GPUs for systems that use one; default: all that are visible
     checkpoints: /data/metis      # the files of the Metis release (see docs/reference-models.md)
@@ -31,16 +32,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from metis_bench.errors import MetisBenchError, MissingPrerequisite, SuiteError, nearest
+from metis_bench.errors import MetisBenchError, MissingPrerequisite, SuiteError, UsageError, nearest
 from metis_bench.hashing import sha256_bytes
+from metis_bench.places import Place, place
 from metis_bench.suite import documents
 
 FILE_NAME = "metis-bench.yaml"
 CHECKPOINTS = "METIS_CHECKPOINTS"  # where the weights of the reference models lie, for this process and its workers
 WEIGHTS = "METIS_BENCH_WEIGHTS"  # and those of the metrics' models
 BASELINES = "METIS_BENCH_BASELINES"  # what the config says of them, as JSON
+LOCAL, RAY = "local", "ray"
 KEYS = (
-    *("corpora", "store", "runs", "workers", "devices", "checkpoints", "weights", "plugins", "timeout_s"),
+    *("corpora", "store", "runs", "executor", "workers", "devices", "checkpoints", "weights", "plugins", "timeout_s"),
     *("baselines", "baseline_folders"),
 )
 
@@ -82,12 +85,16 @@ def _listed_gpus() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Config:
-    """This machine. All paths are absolute."""
+    """This machine. All paths are absolute.
+
+    executor: `local`, `ray`, or `ray:ADDRESS`: where work is done (docs/scale.md)
+    """
 
     file: Path | None = None
     corpora: dict[str, Path] = field(default_factory=dict)
-    store: Path = field(default_factory=lambda: home() / "store")
+    store: Place = field(default_factory=lambda: home() / "store")
     runs: Path = field(default_factory=lambda: Path.cwd() / "runs")
+    executor: str = LOCAL
     workers: int = field(default_factory=cpu_count)
     devices: tuple[str, ...] | None = None
     checkpoints: Path | None = None
@@ -151,16 +158,35 @@ def find_config(explicit: str | None) -> Path | None:
     return next((p for p in (Path(FILE_NAME), user) if p.is_file()), None)
 
 
-def load_config(explicit: str | None = None, *, store: str | None = None, workers: int | None = None) -> Config:
-    """Read the machine's config; flags win over the file. Raises SuiteError with file:line."""
+def check_executor(name: str) -> str:
+    """`name`, if it says where work may be done. Raises UsageError."""
+    kind = name.partition(":")[0]
+    if kind not in (LOCAL, RAY) or (kind == LOCAL and name != LOCAL):
+        raise UsageError(
+            f"unknown executor '{name}'{nearest(kind, (LOCAL, RAY))}",
+            fix="local, ray (the cluster of $RAY_ADDRESS or of this machine), ray:HOST:PORT or ray://HOST:PORT",
+        )
+    return name
+
+
+def load_config(
+    explicit: str | None = None,
+    *,
+    store: str | None = None,
+    workers: int | None = None,
+    executor: str | None = None,
+) -> Config:
+    """Read the machine's config; flags win over the file. Raises SuiteError with file:line, UsageError for a flag."""
     path = find_config(explicit)
     values: dict[str, Any] = {}
     if path is not None:
         values = _parse(documents.read(path), path)
     if store is not None:
-        values["store"] = Path(store).expanduser().resolve()
+        values["store"] = place(store)
     if workers is not None:
         values["workers"] = workers
+    if executor is not None:
+        values["executor"] = check_executor(executor)
     config = Config(file=path, **values)
     for name, folder in ((CHECKPOINTS, config.checkpoints), (WEIGHTS, config.weights)):
         if folder is not None:
@@ -194,8 +220,15 @@ def _value(doc: documents.Document, key: str, value: Any, base: Path) -> Any:
         if not isinstance(value, dict):
             raise doc.error((key,), "corpora must map corpus names to folders")
         return {name: absolute(text, (key, name)) for name, text in value.items()}
-    if key in ("store", "runs", "checkpoints", "weights"):
+    if key in ("runs", "checkpoints", "weights"):
         return absolute(value, (key,))
+    if key == "store":
+        return place(value, base) if isinstance(value, str) and "://" in value else absolute(value, (key,))
+    if key == "executor":
+        try:
+            return check_executor(str(value))
+        except UsageError as error:
+            raise doc.error((key,), error.message) from None
     if key == "baselines":
         return _baselines(doc, value, absolute)
     if key in ("devices", "plugins", "baseline_folders"):

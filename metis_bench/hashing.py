@@ -5,21 +5,34 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
 def canonical_json(value: JSON) -> str:
     """One string per value: sorted keys, no spaces, NaN refused (ValueError)."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _CANONICAL.encode(value)
 
 
 def sha256_json(value: JSON) -> str:
     """sha256 (hex) of the canonical JSON of `value`."""
     return sha256_bytes(canonical_json(value).encode())
+
+
+def sha256_list(values: Iterable[JSON]) -> str:
+    """`sha256_json` of a list that never is in memory."""
+    digest, before = hashlib.sha256(b"["), ""
+    for value in values:
+        digest.update((before + canonical_json(value)).encode())
+        before = ","
+    digest.update(b"]")
+    return digest.hexdigest()
 
 
 def sha256_bytes(data: bytes) -> str:

@@ -35,7 +35,7 @@ config_option = click.option(
     "--config", metavar="FILE", help="Machine config (default: ./metis-bench.yaml, then the user's)."
 )
 store_option = click.option(
-    "--store", metavar="DIR", help="Content store (default: from the config, else the user's cache)."
+    "--store", metavar="DIR|URL", help="Content store (default: from the config, else the user's cache)."
 )
 
 
@@ -53,12 +53,12 @@ class Selection:
     store: str | None
     workers: int | None
 
-    def load(self) -> tuple[Suite, Config]:
+    def load(self, executor: str | None = None) -> tuple[Suite, Config]:
         """The resolved suite and the machine (whose plug-ins may register what the suite names)."""
         from metis_bench.config import load_config
         from metis_bench.suite.load import load_suite
 
-        config = load_config(self.config, store=self.store, workers=self.workers)
+        config = load_config(self.config, store=self.store, workers=self.workers, executor=executor)
         suite = load_suite(
             self.suite,
             self.profile,

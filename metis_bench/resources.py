@@ -7,11 +7,12 @@ from pathlib import Path
 from metis_bench.errors import MetisBenchError
 
 PACKAGE = Path(__file__).resolve().parent
+DATA = "_data"  # of an installed wheel
 
 
 def data_dir(name: str) -> Path:
     """The shipped data folder `name`. Raises MetisBenchError when neither the wheel nor a checkout has it."""
-    candidates = (PACKAGE / "_data" / name, PACKAGE.parent / name)
+    candidates = (PACKAGE / DATA / name, PACKAGE.parent / name)
     for folder in candidates:
         if folder.is_dir():
             return folder

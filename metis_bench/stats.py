@@ -9,7 +9,7 @@ short by about sqrt((k - 1) / k) and by what the normal leaves out of the t dist
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,18 @@ from reference_models.seeds import derive_seed
 
 BLOCK = 1 << 20  # weights worked on at a time
 EXACT = 12  # clusters whose signs are all tried: 2 ** 12 of them
+SIDE_BY_SIDE = 16  # intervals that share a matrix product
 SLACK = 1e-9  # of a sum's own size: sums that are equal but for rounding are equal
+
+
+def blocks(clusters: int, resamples: int, seed: int, name: str) -> Iterator[NDArray[np.uint8]]:
+    """`draws` in parts, one after another."""
+    rng = np.random.default_rng(derive_seed(seed, "bootstrap", name))
+    step = max(1, BLOCK // max(clusters, 1))
+    kind = np.uint16 if clusters <= 1 << 16 else np.uint32
+    for start in range(0, resamples, step):
+        drawn = rng.integers(0, max(clusters, 1), size=(min(step, resamples - start), clusters), dtype=kind)
+        yield np.stack([np.bincount(row, minlength=clusters).astype(np.uint8) for row in drawn])
 
 
 def draws(clusters: int, resamples: int, seed: int, name: str) -> NDArray[np.uint8]:
@@ -26,13 +37,7 @@ def draws(clusters: int, resamples: int, seed: int, name: str) -> NDArray[np.uin
 
     A byte a count: more than 255 of one cluster cannot be drawn from 255, and never are from more.
     """
-    rng = np.random.default_rng(derive_seed(seed, "bootstrap", name))
-    out = np.empty((resamples, clusters), dtype=np.uint8)
-    step = max(1, BLOCK // max(clusters, 1))
-    for start in range(0, resamples, step):
-        n = min(step, resamples - start)
-        out[start : start + n] = rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=n)
-    return out
+    return np.concatenate(list(blocks(clusters, resamples, seed, name)))
 
 
 def interval(
@@ -44,10 +49,39 @@ def interval(
     None with fewer than two clusters that hold anything: there is nothing to resample.
     """
     num, den = np.asarray(numerators, dtype=np.float64), np.asarray(denominators, dtype=np.float64)
-    filled = np.count_nonzero(den)
+    top, bottom = resampled(weights, num, den)
+    return _of_draws((top, bottom), den, level)
+
+
+def intervals(
+    sums: Sequence[tuple[Sequence[float], Sequence[float]]], resamples: int, seed: int, name: str, level: float
+) -> list[tuple[float, float] | None]:
+    """`interval` of several (numerators, denominators) with the same `draws`, which never are in memory at once.
+
+    They are computed SIDE_BY_SIDE at a time whatever their number, so that none of them changes a bit of another.
+    """
+    if not sums:
+        return []
+    tables = [np.zeros((len(sums[0][0]), 2 * SIDE_BY_SIDE)) for _ in range(0, len(sums), SIDE_BY_SIDE)]
+    for i, sides in enumerate(sums):
+        table, column = tables[i // SIDE_BY_SIDE], 2 * (i % SIDE_BY_SIDE)
+        table[:, column], table[:, column + 1] = sides
+    totals: list[list[NDArray[np.float64]]] = [[] for _ in tables]
+    for block in blocks(len(sums[0][0]), resamples, seed, name):
+        weights = block.astype(np.float64)
+        for total, table in zip(totals, tables, strict=True):
+            total.append(weights @ table)
+    drawn = (row for total in totals for row in np.concatenate(total).T)
+    return [_of_draws((next(drawn), next(drawn)), np.asarray(den), level) for _, den in sums]
+
+
+def _of_draws(
+    drawn: tuple[NDArray[np.float64], NDArray[np.float64]], denominators: NDArray[np.float64], level: float
+) -> tuple[float, float] | None:
+    filled = np.count_nonzero(denominators)
     if filled < 2:
         return None
-    top, bottom = resampled(weights, num, den)
+    top, bottom = drawn
     return percentiles(top[bottom > 0] / bottom[bottom > 0], expanded(level, int(filled)))
 
 
@@ -61,9 +95,9 @@ def resampled(weights: NDArray[np.uint8], *sums: NDArray[np.float64]) -> list[ND
 
 def expanded(level: float, clusters: int) -> float:
     """The level at which percentiles of a bootstrap of so many clusters cover `level`."""
-    from scipy.stats import norm, t
+    from scipy.special import ndtr, stdtrit  # what scipy.stats' norm.cdf and t.ppf are, without its long import
 
-    tail = norm.cdf(math.sqrt(clusters / (clusters - 1)) * t.ppf((1 - level) / 2, clusters - 1))
+    tail = ndtr(math.sqrt(clusters / (clusters - 1)) * stdtrit(clusters - 1, (1 - level) / 2))
     return float(1 - 2 * tail)
 
 

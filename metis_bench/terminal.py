@@ -8,12 +8,12 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from metis_bench.engine.fetch import Wanted
-from metis_bench.engine.generate import Progress as ProgressCallback
 from metis_bench.engine.prepare import Prepared
+from metis_bench.engine.progress import Progress as ProgressCallback
 from metis_bench.engine.run import RunResult
 from metis_bench.report.tables import number
 
@@ -21,23 +21,31 @@ out = Console()
 err = Console(stderr=True)
 
 
+RATE_S = 1800.0  # what is left is told from how fast work went for so long: one item may take minutes
+
+
 @contextmanager
 def progress() -> Iterator[ProgressCallback]:
-    """A callback (what, done, total) that draws one bar a system and one for the scores, on stderr."""
+    """A callback (what, done, total, share of the work) that draws one bar a system and one for the scores, on stderr.
+
+    Bars and the time that is left go by the share. The first step of a bar does not count: loading is in it.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[count]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=err) as bars:
+    with Progress(*columns, console=err, speed_estimate_period=RATE_S) as bars:
         tasks: dict[str, Any] = {}
 
-        def update(what: str, done: int, total: int) -> None:
+        def update(what: str, done: int, total: int, share: float | None = None, /) -> None:
             if what not in tasks:
-                tasks[what] = bars.add_task(escape(what), total=total)
-            bars.update(tasks[what], completed=done)
+                tasks[what] = bars.add_task(escape(what), total=1.0, count="")
+            if share is None or done >= total:
+                share = done / total if total else 1.0
+            bars.update(tasks[what], completed=share, count=f"{done}/{total}")
 
         yield update
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from metis_bench.config import BASELINES, Config, load_config, load_plugins
-from metis_bench.errors import MissingPrerequisite, SuiteError
+from metis_bench.errors import MissingPrerequisite, SuiteError, UsageError
 from metis_bench.systems.base import fingerprint, systems
 
 
@@ -35,6 +35,18 @@ def test_order_of_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert load_config("metis-bench.yaml", workers=6).workers == 6, "a flag wins"
 
 
+def test_stores_and_executors(tmp_path: Path) -> None:
+    assert load_config().executor == "local"
+    Path("metis-bench.yaml").write_text("store: s3://bucket/metis/\nexecutor: ray:head:6379\n")
+    config = load_config()
+    assert (config.store, config.executor) == ("s3://bucket/metis", "ray:head:6379")
+    flags = load_config(store="gs://other", executor="local")
+    assert (flags.store, flags.executor) == ("gs://other", "local"), "flags win"
+    assert load_config(store="here").store == tmp_path / "here", "relative to where the command is given"
+    with pytest.raises(UsageError, match=r"unknown executor 'rya'; did you mean 'ray'\?"):
+        load_config(executor="rya")
+
+
 def test_corpus_roots(tmp_path: Path) -> None:
     (tmp_path / "speech" / "dns2020").mkdir(parents=True)
     Path("metis-bench.yaml").write_text("corpora: {root: speech, seedtts: elsewhere}\n")
@@ -55,6 +67,7 @@ def test_corpus_roots(tmp_path: Path) -> None:
         ("workers: 0\n", ":1: workers must be a positive whole number"),
         ("workers: true\n", ":1: workers must be"),
         ("store: [a]\n", ":1: store must be a folder"),
+        ("executor: slurm\n", ":1: unknown executor 'slurm'"),
         ("corpora: here\n", ":1: corpora must map"),
         ("plugins: mine.py\n", ":1: plugins must be a list"),
     ],

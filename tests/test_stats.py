@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metis_bench.stats import crossed_means, draws, interval, percentiles
+from metis_bench.stats import crossed_means, draws, expanded, interval, intervals, percentiles
 
 
 def test_draws_are_seeded_named_and_sum_to_the_clusters() -> None:
@@ -91,3 +91,31 @@ def test_blocks_of_crossed_means_do_not_matter(monkeypatch: pytest.MonkeyPatch) 
     whole = crossed_means(values, np.ones((6, 5)), rows, columns)
     monkeypatch.setattr("metis_bench.stats.BLOCK", 30 * 7)
     assert crossed_means(values, np.ones((6, 5)), rows, columns) == pytest.approx(whole)
+
+
+def test_many_intervals_are_those_of_each_alone() -> None:
+    """To the last bit, whatever stands beside them: a system more changes no number of another."""
+    rng = np.random.default_rng(4)
+    sums = [(list(rng.normal(0, 1, 30)), list(rng.integers(0, 3, 30).astype(float))) for _ in range(20)]
+    sums.append(([0.0] * 30, [0.0] * 30))
+    found = intervals(sums, 500, 0, "many", 0.95)
+    assert found[-1] is None
+    assert found[:3] == intervals(sums[:3], 500, 0, "many", 0.95)
+    weights = draws(30, 500, 0, "many")
+    assert found[:20] == [pytest.approx(interval(num, den, weights, 0.95)) for num, den in sums[:20]]
+    assert intervals([], 500, 0, "none", 0.95) == []
+
+
+def test_draws_are_those_of_the_multinomial() -> None:
+    """Each cluster is drawn once on average, with the variance of k draws from k."""
+    counts = draws(40, 20000, 0, "moments").astype(float)
+    assert counts.mean(axis=0) == pytest.approx(1.0, abs=0.04)
+    assert counts.var(axis=0).mean() == pytest.approx(1 - 1 / 40, abs=0.02)
+
+
+def test_the_level_of_few_clusters_is_that_of_student() -> None:
+    from scipy.stats import norm, t
+
+    for clusters in (2, 5, 60):
+        tail = norm.cdf((clusters / (clusters - 1)) ** 0.5 * t.ppf(0.025, clusters - 1))
+        assert expanded(0.95, clusters) == pytest.approx(1 - 2 * tail, rel=1e-12)

@@ -364,3 +364,25 @@ class ToyLevel(Metric):
             self.params.name: Score("ok", value, detail={"num": value, "den": 2.0}),
             f"{self.params.name}.ratio": Score("ok", value / 2),
         }
+
+
+class KeyedParams(Params):
+    delay_s: float = 0.0
+
+
+@systems.register("toy-keyed")
+class ToyKeyed(_Toy):
+    """Copies the source, on machines that have the key."""
+
+    params: KeyedParams
+    params_type = KeyedParams
+
+    def check(self) -> None:
+        if "TOY_KEY" not in os.environ:
+            raise MissingPrerequisite("there is no key here", fix="export TOY_KEY")
+
+    def generate(self, request: Request) -> Audio:
+        assert request.source is not None
+        self.check()
+        time.sleep(self.params.delay_s)
+        return request.source

@@ -20,7 +20,7 @@ Need: TypeAlias = Literal[Field, "duration"]  # of the reference, in seconds: al
 ALL_TASKS: frozenset[Task] = frozenset(get_args(Task))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One trial. Audio and video fields are files; nothing is decoded here.
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from metis_bench import published, stats
+from metis_bench.engine.bound import BoundMetric, absent
 from metis_bench.engine.conditions import machines, mixed_conditions
-from metis_bench.engine.measure import BoundMetric, absent
+from metis_bench.engine.outputs import Outputs
 from metis_bench.engine.protocol import protocol_id
 from metis_bench.hashing import JSON
 from metis_bench.metrics.base import Column
@@ -25,9 +25,9 @@ SCHEMA = 1
 PERCENTILES = (50, 95)  # shown for costs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Value:
-    """One row's score in one column, with where it belongs."""
+    """One row's score in one column, with where it belongs. terms: numerator and denominator of a ratio column's."""
 
     item: str
     seed: int
@@ -35,25 +35,28 @@ class Value:
     status: str
     value: float | None
     reason: str | None
-    detail: Mapping[str, Any]
+    terms: tuple[float, float] | None = None
 
 
 def aggregate(
     suite: Suite,
-    plan: Plan,
+    outputs: Outputs,
     bound: Sequence[BoundMetric],
-    scores: Mapping[tuple[int, int], Mapping[str, Any]],
-    generations: Sequence[Mapping[str, Any]],
+    scores: Iterable[tuple[int, int, Mapping[str, Any]]],
     fingerprints: Mapping[str, str],
 ) -> dict[str, Any]:
-    """results.json as a dict: no times of day; the same scores give the same bytes."""
-    by_cell = _group(plan, scores)
+    """results.json as a dict: no times of day; the same scores give the same bytes.
+
+    scores: (number of a row, number of a metric, scores by column), in plan order
+    """
+    plan = outputs.plan
+    by_cell = _group(plan, bound, scores)
     cells: list[dict[str, Any]] = []
     for test_set in plan.sets:
         cells += _set_cells(suite, plan, test_set, bound, by_cell)
     columns, measured = _columns(bound), _columns([b for b in bound if b.blocked is None])
-    mixed = mixed_conditions(plan, generations)
-    made_on = machines(suite, plan, generations)
+    mixed = mixed_conditions(outputs)
+    made_on = machines(suite, outputs)
     costs = {c.id for b in bound for c in b.metric.columns if not b.metric.keyed}
     ranked = {s.name: systems.get(s.type).kind in RANKED for s in suite.systems}
     _rank([c for c in cells if not (c["set"] in mixed and c["column"] in costs)], ranked, columns)
@@ -80,7 +83,7 @@ def aggregate(
         "signatures": {b.signature_id: dict(b.signature) for b in bound if b.signature_id is not None},
         "cells": cells,
         "oracle_checks": _oracle_checks(suite.oracle_order, plan, by_cell, measured),
-        "failures": _failures(plan, generations, by_cell),
+        "failures": _failures(outputs, by_cell),
         "warnings": [*plan.warnings(), *_blocked(bound), *(mixed.values() if costs else ())],
     }
     if suite.published is not None:  # after all numbers are made: what others published decides none of them
@@ -134,19 +137,22 @@ def _column_json(c: Column, metric: str) -> dict[str, JSON]:
 CellKey = tuple[str, str, str]  # set, system, column
 
 
-def _group(plan: Plan, scores: Mapping[tuple[int, int], Mapping[str, Any]]) -> dict[CellKey, list[Value]]:
+def _group(
+    plan: Plan, bound: Sequence[BoundMetric], scores: Iterable[tuple[int, int, Mapping[str, Any]]]
+) -> dict[CellKey, list[Value]]:
     """Scores by cell, in plan order. A column without its own detail takes that of its metric's other columns."""
     out: dict[CellKey, list[Value]] = defaultdict(list)
-    for (row_index, _), columns in sorted(scores.items()):
+    ratios = {(b.index, c.id): c.ratio for b in bound for c in b.metric.columns if c.aggregate == "ratio"}
+    for row_index, metric_index, columns in scores:
         row = plan.rows[row_index]
-        cluster = plan.items[row.set_id, row.item_id].item.cluster
-        shared: dict[str, Any] = {}
-        for score in columns.values():
-            shared.update(score["detail"])
+        item = plan.item(row).item
         for column, s in columns.items():
-            value = Value(
-                row.item_id, row.seed, cluster, s["status"], s["value"], s["reason"], {**shared, **s["detail"]}
-            )
+            terms = None
+            if s["status"] == "ok" and (metric_index, column) in ratios:
+                detail = {k: v for one in (*columns.values(), s) for k, v in one["detail"].items()}
+                num, den = (float(detail[name]) for name in ratios[metric_index, column])
+                terms = (num, den)
+            value = Value(item.id, row.seed, item.cluster, s["status"], s["value"], s["reason"], terms)
             out[row.set_id, row.system, column].append(value)
     return out
 
@@ -155,8 +161,8 @@ def _set_cells(
     suite: Suite, plan: Plan, test_set: TestSet, bound: Sequence[BoundMetric], by_cell: Mapping[CellKey, list[Value]]
 ) -> list[dict[str, Any]]:
     clusters = sorted({p.item.cluster for p in test_set.items})
-    weights = stats.draws(len(clusters), suite.stats.resamples, suite.stats.seed, test_set.id)
-    cells = []
+    cells: list[dict[str, Any]] = []
+    open_: dict[int, tuple[Column, Sums]] = {}  # cells without their interval yet
     for system in suite.systems:
         for b in (b for b in bound if b.corpus == test_set.corpus):
             reason = absent(plan, system.name, test_set, b)
@@ -173,7 +179,15 @@ def _set_cells(
                     continue
                 values = by_cell[test_set.id, system.name, column.id]
                 sizes = _sizes(b, test_set) if column.aggregate == "ratio" else {}
-                cells.append({**base, **cell(column, values, sizes, clusters, weights, suite.stats.level)})
+                cells.append({**base, **cell(column, values, sizes)})
+                if column.aggregate != "max":
+                    open_[len(cells) - 1] = (column, _sums(_scored_terms(column, values), clusters))
+    settings = suite.stats
+    found = stats.intervals(
+        [sums for _, sums in open_.values()], settings.resamples, settings.seed, test_set.id, settings.level
+    )
+    for (number, (column, _)), ci in zip(open_.items(), found, strict=True):
+        cells[number]["ci"] = None if ci is None else [_scale(column) * x for x in ci]
     return cells
 
 
@@ -196,28 +210,20 @@ _NOT_APPLICABLE: dict[str, Any] = {
 }
 
 
-def cell(
-    column: Column,
-    values: Sequence[Value],
-    sizes: Mapping[str, float],
-    clusters: Sequence[str],
-    weights: NDArray[np.uint8],
-    level: float,
-) -> dict[str, Any]:
-    """One number with its interval, coverage and penalised twin.
+def cell(column: Column, values: Sequence[Value], sizes: Mapping[str, float]) -> dict[str, Any]:
+    """One number with its coverage and penalised twin; its interval is still to come.
 
     sizes: denominator of each item of a ratio column. Seeds of one item are averaged before clusters are resampled.
     penalised: the same with failures at the column's worst, and no score counting for less than that: failing an item
     never pays. None where the column has no worst.
     """
     ok = [v for v in values if v.status == "ok"]
-    terms = _ratio_terms(column, ok) if column.aggregate == "ratio" else _mean_terms(ok)
     full = _penalised_terms(column, values, sizes)
     reasons = Counter(f"{v.status}: {v.reason}" for v in values if v.status != "ok")
     return {
         "status": "empty" if not ok else "complete" if len(ok) == len(values) else "incomplete",
-        "value": _point(column, terms, ok),
-        "ci": None if column.aggregate == "max" else _interval(column, terms, clusters, weights, level),
+        "value": _point(column, _scored_terms(column, values), ok),
+        "ci": None,
         "penalised": None if full is None else _point(column, full, ()),
         "n": len(ok),
         "N": len(values),
@@ -229,6 +235,12 @@ def cell(
 
 
 Terms = list[tuple[str, float, float]]  # cluster, numerator, denominator: one an item
+Sums = tuple[list[float], list[float]]  # of numerators and of denominators, by cluster
+
+
+def _scored_terms(column: Column, values: Sequence[Value]) -> Terms:
+    ok = [v for v in values if v.status == "ok"]
+    return _ratio_terms(ok) if column.aggregate == "ratio" else _mean_terms(ok)
 
 
 def _mean_terms(values: Sequence[Value]) -> Terms:
@@ -241,9 +253,8 @@ def _mean_terms(values: Sequence[Value]) -> Terms:
     return [(cluster[i], sum(x) / len(x), 1.0) for i, x in items.items()]
 
 
-def _ratio_terms(column: Column, values: Sequence[Value]) -> Terms:
-    num, den = column.ratio
-    return [(v.cluster, float(v.detail[num]), float(v.detail[den])) for v in values]
+def _ratio_terms(values: Sequence[Value]) -> Terms:
+    return [(v.cluster, *v.terms) for v in values if v.terms is not None]
 
 
 def _penalised_terms(column: Column, values: Sequence[Value], sizes: Mapping[str, float]) -> Terms | None:
@@ -255,7 +266,7 @@ def _penalised_terms(column: Column, values: Sequence[Value], sizes: Mapping[str
         return _mean_terms([replace(v, value=worst if v.value is None else bound(v.value, worst)) for v in values])
     if any(v.status != "ok" and v.item not in sizes for v in values):
         return None
-    scored = _ratio_terms(column, [v for v in values if v.status == "ok"])
+    scored = _ratio_terms([v for v in values if v.status == "ok"])
     lost = [(v.cluster, sizes[v.item], sizes[v.item]) for v in values if v.status != "ok"]  # all of it wrong
     return [(c, min(n, d) if column.direction == "lower" else n, d) for c, n, d in scored] + (
         lost if column.direction == "lower" else [(c, 0.0, d) for c, _, d in lost]
@@ -273,15 +284,12 @@ def _point(column: Column, terms: Terms, ok: Sequence[Value]) -> float | None:
     return _scale(column) * sum(n for _, n, _ in terms) / total if total > 0 else None
 
 
-def _interval(
-    column: Column, terms: Terms, clusters: Sequence[str], weights: NDArray[np.uint8], level: float
-) -> list[float] | None:
+def _sums(terms: Terms, clusters: Sequence[str]) -> Sums:
     num, den = dict.fromkeys(clusters, 0.0), dict.fromkeys(clusters, 0.0)
     for cluster, n, d in terms:
         num[cluster] += n
         den[cluster] += d
-    ci = stats.interval(list(num.values()), list(den.values()), weights, level)
-    return None if ci is None else [_scale(column) * x for x in ci]
+    return list(num.values()), list(den.values())
 
 
 def _extra(column: Column, ok: Sequence[Value]) -> dict[str, float]:
@@ -362,21 +370,20 @@ def _common(left: Sequence[Value], right: Sequence[Value], column: Column) -> tu
     scored = [[v for v in side if v.status == "ok"] for side in (left, right)]
     items = {v.item for v in scored[0]} & {v.item for v in scored[1]}
     one, other = ([v for v in side if v.item in items] for side in scored)
-    terms = _ratio_terms if column.aggregate == "ratio" else lambda _, values: _mean_terms(values)
-    return _point(column, terms(column, one), one), _point(column, terms(column, other), other), len(items)
+    values = (_point(column, _scored_terms(column, side), side) for side in (one, other))
+    return next(values), next(values), len(items)
 
 
-def _failures(
-    plan: Plan, generations: Sequence[Mapping[str, Any]], by_cell: Mapping[CellKey, list[Value]]
-) -> list[dict[str, Any]]:
+def _failures(outputs: Outputs, by_cell: Mapping[CellKey, list[Value]]) -> list[dict[str, Any]]:
     """Every failed generation once, then every failed or undefined score of an output that exists."""
     out: list[dict[str, Any]] = []
     failed: set[tuple[str, str, str, int]] = set()
-    for row, g in zip(plan.rows, generations, strict=True):
-        if g["status"] != "ok":
+    for row in outputs.plan.rows:
+        reason = outputs.of(row)
+        if isinstance(reason, str):
             failed.add((row.set_id, row.system, row.item_id, row.seed))
             where = {"system": row.system, "set": row.set_id, "item": row.item_id, "seed": row.seed}
-            out.append({"stage": "generate", **where, "column": None, "status": "failed", "reason": g["reason"]})
+            out.append({"stage": "generate", **where, "column": None, "status": "failed", "reason": reason})
     for (set_id, system, column), values in by_cell.items():
         for v in values:
             if v.status != "ok" and (set_id, system, v.item, v.seed) not in failed:

@@ -22,18 +22,16 @@ class Clips:
         self.store = store
         self.kept: OrderedDict[tuple[str, int | None], Audio] = OrderedDict()
 
-    def clip(self, path: str, sha256: str) -> Clip:
-        """A clip that is read when it is asked for."""
+    def clip(self, path: str | None, sha256: str) -> Clip:
+        """A clip that is read when it is asked for. path: None for an output in the store."""
         return Clip(sha256, partial(self._load, path, sha256))
 
-    def _load(self, path: str, sha256: str, rate: int | None) -> Audio:
+    def _load(self, path: str | None, sha256: str, rate: int | None) -> Audio:
         """Decode once, resample once a rate; the bytes must be those that were hashed."""
         if (sha256, rate) not in self.kept:
             if rate is None:
-                data = read_bytes(Path(path))
-                if sha256_bytes(data) != sha256:
-                    raise AudioError(self._altered(Path(path), sha256), where=path)
-                samples, info = decode(data, Path(path))
+                where = Path(self.store.audio_place(sha256) if path is None else path)
+                samples, info = decode(self._read(path, sha256), where)
                 audio = Audio(to_mono(samples), info.rate)
             else:
                 audio = self._load(path, sha256, None).resampled(rate)
@@ -43,9 +41,11 @@ class Clips:
         self.kept.move_to_end((sha256, rate))
         return self.kept[sha256, rate]
 
-    def _altered(self, path: Path, sha256: str) -> str:
+    def _read(self, path: str | None, sha256: str) -> bytes:
         """An output damaged in the store is removed, so that the next run makes it anew; an input is the user's."""
-        if path == self.store.audio_path(sha256):
-            path.unlink(missing_ok=True)
-            return "the stored output was altered on disk; it is removed, run again to make it anew"
-        return "the file's content changed since it was hashed"
+        if path is None:
+            return self.store.read_audio(sha256)
+        data = read_bytes(Path(path))
+        if sha256_bytes(data) != sha256:
+            raise AudioError("the file's content changed since it was hashed", where=path)
+        return data

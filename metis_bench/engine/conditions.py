@@ -3,35 +3,45 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from metis_bench.engine.outputs import Outputs
+from metis_bench.engine.store import Made
 from metis_bench.hashing import canonical_json
-from metis_bench.suite.plan import Plan
 from metis_bench.suite.schema import Suite
 
 
-def mixed_conditions(plan: Plan, generations: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+def mixed_conditions(outputs: Outputs) -> dict[str, str]:
     """Sets whose outputs were not all made on one kind of machine with one number of workers: times do not compare."""
-    seen: dict[str, set[str]] = defaultdict(set)
-    for row, g in zip(plan.rows, generations, strict=True):
-        if g["status"] == "ok" and plan.facts[row.system].timed:
-            machine = {k: v for k, v in g["hardware"].items() if k != "threads"}  # a system's own affair
-            seen[row.set_id].add(canonical_json(machine))
+    seen: dict[str, dict[int, Mapping[str, Any]]] = defaultdict(dict)
+    facts = outputs.plan.facts
+    for row in outputs.plan.rows:
+        made = outputs.of(row)
+        if isinstance(made, Made) and facts[row.system].timed:
+            seen[row.set_id][id(made.hardware)] = made.hardware
+    kinds = {  # threads are a system's own affair
+        s: {canonical_json({k: v for k, v in made.items() if k != "threads"}) for made in found.values()}
+        for s, found in seen.items()
+    }
     return {
         s: f"{s}: outputs were made under {len(found)} different conditions (machine, workers): "
         "times and memory are shown, and not ranked"
-        for s, found in seen.items()
+        for s, found in kinds.items()
         if len(found) > 1
     }
 
 
-def machines(suite: Suite, plan: Plan, generations: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+def machines(suite: Suite, outputs: Outputs) -> dict[str, list[str]]:
     """What each system's outputs were made on, in words."""
-    seen: dict[str, set[str]] = {s.name: set() for s in suite.systems}
-    for row, g in zip(plan.rows, generations, strict=True):
-        if g["status"] == "ok" and g["hardware"]:
-            made = g["hardware"]
-            gpus = ", ".join(made["gpus"]) if made["gpus"] else "no GPU"
-            seen[row.system].add(f"{made['cpu']}, {gpus}, {made['workers']} workers of {made['threads']} threads")
-    return {name: sorted(found) for name, found in seen.items()}
+    seen: dict[str, dict[int, Mapping[str, Any]]] = {s.name: {} for s in suite.systems}
+    for row in outputs.plan.rows:
+        made = outputs.of(row)
+        if isinstance(made, Made) and made.hardware:
+            seen[row.system][id(made.hardware)] = made.hardware
+    return {name: sorted({_told(made) for made in found.values()}) for name, found in seen.items()}
+
+
+def _told(made: Mapping[str, Any]) -> str:
+    gpus = ", ".join(made["gpus"]) if made["gpus"] else "no GPU"
+    return f"{made['cpu']}, {gpus}, {made['workers']} workers of {made['threads']} threads"

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from metis_bench.audio import AUDIO_VERSION
-from metis_bench.config import Config, cpu_count, load_plugins
+from metis_bench.config import Config, load_plugins
 from metis_bench.engine.clips import Clips
-from metis_bench.engine.generate import ABORT_FIX, Progress
-from metis_bench.engine.local import Crash, LocalExecutor, Task
-from metis_bench.engine.store import Store
+from metis_bench.engine.executor import Check, Crash, Executor, Task, Work
+from metis_bench.engine.outputs import ABORT_FIX
+from metis_bench.engine.progress import Counted, Progress
+from metis_bench.engine.store import Store, chunks
 from metis_bench.errors import ItemError, MissingPrerequisite
 from metis_bench.hashing import JSON, sha256_json
 from metis_bench.metrics.base import Clip, Extractor, Metric, MetricContext, Undefined, metrics
+from metis_bench.places import Place
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class MetricInit:
     """Plain data a worker builds metrics from: (metric type, params, context) by index."""
 
     plugins: tuple[str, ...]
-    store: str
+    store: Place
     bound: tuple[tuple[str, Mapping[str, Any], Mapping[str, Any]], ...]
 
 
@@ -49,20 +50,28 @@ class Metrics:
         return self.built[index]
 
 
+class Sound(NamedTuple):
+    """An audio file, by content. path: None for an output in the store."""
+
+    path: str | None
+    sha256: str
+    seconds: float
+
+
 @dataclass(frozen=True)
 class FeatureJob:
-    """Clips (path, sha256) for extractor number `extractor` of the metric `metric`."""
+    """Clips for extractor number `extractor` of the metric `metric`."""
 
     metric: int
     extractor: int
-    clips: tuple[tuple[str, str], ...]
+    clips: tuple[Sound, ...]
 
 
 class FeatureHandler:
     """Lives in the worker."""
 
     def __init__(self, init: MetricInit) -> None:
-        self.metrics, self.store = Metrics(init), Store(Path(init.store))
+        self.metrics, self.store = Metrics(init), Store(init.store)
         self.clips = Clips(self.store)
 
     def close(self) -> None:
@@ -74,7 +83,7 @@ class FeatureHandler:
         What a clip itself is to blame for is left to its scores.
         """
         extractor, _ = self.metrics[job.metric].extracts[job.extractor]
-        clips = [self.clips.clip(path, sha256) for path, sha256 in job.clips[start:]]
+        clips = [self.clips.clip(sound.path, sound.sha256) for sound in job.clips[start:]]
         for clip, found in zip(clips, _guarded(extractor, clips), strict=True):
             if isinstance(found, MissingPrerequisite):
                 yield str(found)
@@ -83,7 +92,7 @@ class FeatureHandler:
                 if isinstance(found, Undefined) or not isinstance(found, ItemError):
                     keep(self.store, extractor, clip, found)
             except OSError as error:
-                yield f"the store {self.store.root} cannot be written: {error.strerror}\n  fix: {ABORT_FIX}"
+                yield f"the store {self.store.root} cannot be written: {error.strerror or error}\n  fix: {ABORT_FIX}"
                 return
             yield None
 
@@ -102,8 +111,9 @@ def _guarded(extractor: Extractor, clips: Sequence[Clip]) -> Sequence[JSON | Ite
         return [LEFT] if len(clips) == 1 else [found for clip in clips for found in _guarded(extractor, [clip])]
 
 
-def _key(extractor: Extractor, clip: Clip) -> str:
-    return _key_of(extractor.identity, AUDIO_VERSION, clip.sha256)
+def feature_key(extractor: Extractor, sha256: str) -> str:
+    """Under which the store keeps what an extractor hears in the audio of this hash."""
+    return _key_of(extractor.identity, AUDIO_VERSION, sha256)
 
 
 def _key_of(extractor: str, decoding: JSON, audio: str) -> str:
@@ -120,13 +130,17 @@ def transcript(store: Store, signature: Mapping[str, Any], audio: str) -> str | 
 def keep(store: Store, extractor: Extractor, clip: Clip, found: JSON | Undefined) -> dict[str, JSON]:
     """Keep a feature; 'undefined' is kept too (the same audio stays undefined)."""
     record: dict[str, JSON] = {"undefined": found.message} if isinstance(found, Undefined) else {"value": found}
-    store.put("feature", _key(extractor, clip), record)
+    store.put("feature", feature_key(extractor, clip.sha256), record)
     return record
 
 
 def kept(store: Store, extractor: Extractor, clip: Clip) -> dict[str, JSON] | None:
     """What is in the store for it."""
-    record = store.get("feature", _key(extractor, clip))
+    return usable(store.get("feature", feature_key(extractor, clip.sha256)))
+
+
+def usable(record: dict[str, JSON] | None) -> dict[str, JSON] | None:
+    """A feature's record, if it is whole."""
     return record if record is not None and {"value", "undefined"} & set(record) else None
 
 
@@ -144,57 +158,44 @@ def feature(store: Store, extractor: Extractor, clip: Clip) -> JSON:
     return record["value"]
 
 
-def extract(wanted: Sequence[FeatureJob], init: MetricInit, config: Config, progress: Progress) -> None:
+def extract(
+    wanted: Sequence[FeatureJob], init: MetricInit, check: Check, executor: Executor, config: Config, progress: Progress
+) -> None:
     """Run jobs; those that crash are left to the scores. Raises MissingPrerequisite where the store is full."""
     if not wanted:
         return
     tasks = [Task(job, len(job.clips)) for job in wanted]
-    total = sum(task.steps for task in tasks)
-    gpus = config.gpus()
-    workers = min(config.workers, len(tasks))
-    progress("features", 0, total)
-    with (
-        LocalExecutor(
-            "metis_bench.engine.features:FeatureHandler",
-            init,
-            workers,
-            timeout_s=config.timeout_s * max(task.steps for task in tasks),  # the first clip of a batch waits for all
-            threads=max(1, cpu_count() // config.workers),
-            gpus=gpus[: len(tasks)],
-        ) as pool
-    ):
-        for done, (_, _, failure) in enumerate(pool.run(tasks), start=1):
-            progress("features", done, total)
+    seconds = sum(clip.seconds for job in wanted for clip in job.clips)
+    work = Work(
+        what="features",
+        factory="metis_bench.engine.features:FeatureHandler",
+        init=init,
+        tasks=len(tasks),
+        timeout_s=config.timeout_s * max(task.steps for task in tasks),  # the first clip of a batch waits for all
+        gpu="own",
+        checks=(check,),
+    )
+    counted = Counted(progress, work.what, sum(task.steps for task in tasks), seconds)
+    with executor.pool(work) as pool:
+        for task, step, failure in pool.run(tasks):
+            counted.one(task.payload.clips[step].seconds)
             if isinstance(failure, str) and not isinstance(failure, Crash):
                 raise MissingPrerequisite(failure)
 
 
 def batches(
-    metric_index: int, metric: Metric, clips: Mapping[str, Sequence[tuple[str, str]]], store: Store
+    metric_index: int, metric: Metric, clips: Mapping[str, Iterable[Sound]], store: Store
 ) -> Iterator[FeatureJob]:
-    """Jobs for what a metric's networks have not extracted yet. clips: (path, sha256) by what they are to a row.
+    """Jobs for what a metric's networks have not extracted yet. clips: by what they are to a row.
 
     Clips of about one length lie together, the longest first.
     """
     for number, (extractor, role) in enumerate(metric.extracts):
         if not extractor.network:
             continue
-        lacking = {}
-        for path, sha256 in clips.get(role, ()):
-            if sha256 not in lacking and kept(store, extractor, Clip(sha256, _unread)) is None:
-                lacking[sha256] = path
-        ordered = sorted(lacking.items(), key=lambda entry: (-_size(entry[1]), entry[0]))
-        for start in range(0, len(ordered), extractor.batch):
-            some = ordered[start : start + extractor.batch]
-            yield FeatureJob(metric_index, number, tuple((path, sha256) for sha256, path in some))
-
-
-def _unread(_rate: int | None) -> Any:
-    raise AssertionError("only the hash of this clip is known")
-
-
-def _size(path: str) -> int:
-    try:
-        return Path(path).stat().st_size
-    except OSError:
-        return 0
+        each = {sound.sha256: sound for sound in clips.get(role, ())}
+        found = store.get_all("feature", (feature_key(extractor, sha256) for sha256 in each))
+        lacking = [sound for sound, record in zip(each.values(), found, strict=True) if usable(record) is None]
+        lacking.sort(key=lambda sound: (-sound.seconds, sound.sha256))
+        for some in chunks(lacking, extractor.batch):
+            yield FeatureJob(metric_index, number, tuple(some))

@@ -5,13 +5,13 @@ Rows with the same key (a deterministic system under another name, the same item
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +19,24 @@ import numpy as np
 
 from metis_bench import audio
 from metis_bench.audio import Audio
-from metis_bench.config import Config, cpu_count, load_plugins
-from metis_bench.engine.local import START_GRACE_S, Crash, LocalExecutor, Task
+from metis_bench.config import Config, load_plugins
+from metis_bench.engine.executor import START_GRACE_S, Executor, Task, Work
+from metis_bench.engine.fitness import file_checks, system_check
 from metis_bench.engine.memory import peak_mb, reset_peak
-from metis_bench.engine.store import Store
+from metis_bench.engine.outputs import Outputs
+from metis_bench.engine.process import CROWD, THREADS
+from metis_bench.engine.progress import Counted, Progress
+from metis_bench.engine.store import Store, chunks
 from metis_bench.errors import ItemError, MetisBenchError, MissingPrerequisite
 from metis_bench.hashing import JSON, sha256_bytes, sha256_file
+from metis_bench.places import Place
 from metis_bench.provenance import hardware
-from metis_bench.suite.plan import AUDIO_FIELDS, FILE_FIELDS, Plan, PlannedItem, Row
+from metis_bench.suite.plan import AUDIO_FIELDS, FILE_FIELDS, Plan, Row
 from metis_bench.suite.schema import Suite, SystemSpec
 from metis_bench.systems.base import Request, System, systems
 
 MAX_OUTPUT_S = 1800.0
 CHANGED = "the input file changed while the run was going on: {}"
-ABORT_FIX = "free some space or choose another --store, then run the same command again to resume"
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class Job:
     texts: Mapping[str, str | None]
     files: Mapping[str, tuple[str, str]]  # field -> (path, sha256)
     duration: float | None  # seconds of the reference, for systems that need it
+    seconds: float  # about how long the output will be
 
 
 @dataclass(frozen=True)
@@ -57,8 +62,13 @@ class WorkerInit:
     plugins: tuple[str, ...]
     system: str
     params: Mapping[str, Any]
-    store: str
-    conditions: Mapping[str, Any]  # of measured times: the machine, and how many workers the run may crowd it with
+    store: Place
+
+
+def conditions() -> dict[str, JSON]:
+    """Of measured times: the machine, how many workers the run may crowd it with, and the threads of this one."""
+    crowd, threads = (int(os.environ.get(name, "0")) for name in (CROWD, THREADS[0]))
+    return {**hardware(), "workers": crowd, "threads": threads}
 
 
 class GenerateHandler:
@@ -68,15 +78,28 @@ class GenerateHandler:
         load_plugins(init.plugins)
         cls = systems.get(init.system)
         self.system: System = cls(cls.params_type.model_validate(init.params))
-        self.store = Store(Path(init.store))
-        self.hardware = {**init.conditions, "threads": int(os.environ.get("OMP_NUM_THREADS", "0"))}
+        self.store = Store(init.store)
+        self.hardware = conditions()
         self.broken: str | None = None
         self.loaded = False
         self.warm: set[tuple[str, str]] = set()  # (task, language) of which it has made one
 
     def run(self, jobs: tuple[Job, ...], start: int) -> Iterator[dict[str, Any]]:
-        """One step a job: generate, validate, store. A failure is a result with its reason."""
-        todo = jobs[start:]
+        """One step a job: generate, validate, store. A failure is a result with its reason.
+
+        What another run, or a worker that was lost, has made since the plan is not made again.
+        """
+        try:
+            made = list(self.store.generations(job.key for job in jobs[start:]))
+        except MissingPrerequisite as error:
+            yield {"abort": error.message}
+            return
+        todo = [job for job, found in zip(jobs[start:], made, strict=True) if found is None]
+        fresh = self._fresh(todo) if todo else iter(())
+        for found in made:
+            yield next(fresh) if found is None else {"record": found.to_json()}
+
+    def _fresh(self, todo: Sequence[Job]) -> Iterator[dict[str, Any]]:
         try:
             self._load()
         except Exception as error:  # noqa: BLE001 - as below: loading it once more for every item would fail as often
@@ -198,7 +221,7 @@ class GenerateHandler:
             record["audio"]["sha256"] = self.store.put_audio(data)
             self.store.put("generation", job.key, record)
         except OSError as error:
-            return {"abort": f"the store cannot be written: {error.strerror}"}
+            return {"abort": f"the store cannot be written: {error.strerror or error}"}
         return {"record": record}
 
 
@@ -245,57 +268,36 @@ def check_output(output: Any) -> tuple[Audio, int]:
     return output, int(np.count_nonzero(np.abs(samples) > 1.0))
 
 
-Progress = Callable[[str, int, int], None]  # what, done, total
-
-
-def quiet(what: str, done: int, total: int) -> None:
-    """The progress callback that shows nothing."""
-    del what, done, total
-
-
-def generate(suite: Suite, plan: Plan, store: Store, config: Config, progress: Progress) -> dict[str, str]:
-    """Run what is missing, system by system. Returns the reason of every key that failed (failures are not kept)."""
-    failures: dict[str, str] = {}
-    conditions = {**hardware(), "workers": config.workers}
+def generate(suite: Suite, outputs: Outputs, executor: Executor, config: Config, progress: Progress) -> None:
+    """Run what is missing, system by system. Raises MissingPrerequisite where the store cannot be written."""
+    plan = outputs.plan
     for spec in suite.systems:
-        jobs = pending(spec, plan, store)
-        if not jobs:
+        rows = outputs.lacking(spec.name)
+        if not rows:
             continue
         cls = systems.get(spec.type)
-        gpus = gpus_for(cls, config)
-        init = WorkerInit(config.plugins, spec.type, spec.params.model_dump(), str(store.root), conditions)
-        crowd = workers_for(cls, config)
-        size = cls(spec.params).batch_on(cls.uses_gpu and bool(config.gpus()))
-        progress(spec.name, 0, len(jobs))
-        with (
-            LocalExecutor(
-                "metis_bench.engine.generate:GenerateHandler",
-                init,
-                min(crowd, len(jobs)),
-                timeout_s=config.timeout_s * size,  # the first item of a batch waits for all
-                grace_s=START_GRACE_S
-                + (config.timeout_s if cls.timed else 0.0),  # the unmeasured run of its first item
-                threads=max(1, cpu_count() // crowd),
-                gpus=gpus[: len(jobs)],
-            ) as pool
-        ):
-            for done, (task, step, result) in enumerate(pool.run(batches(jobs, size)), start=1):
-                progress(spec.name, done, len(jobs))
-                key = task.payload[step].key
-                if isinstance(result, Crash):
-                    failures[key] = result.reason
-                elif "abort" in result:
-                    raise MissingPrerequisite(result["abort"], where=store.root, fix=ABORT_FIX)
-                elif "reason" in result:
-                    failures[key] = result["reason"]
-    return failures
+        size = cls(spec.params).batch_on(cls.uses_gpu and executor.has_gpus)
+        counted = Counted(progress, spec.name, len(rows), sum(plan.item(row).seconds for row in rows))
+        with executor.pool(_work(spec, outputs, rows, size, config)) as pool:
+            for task, step, result in pool.run(batches(map(partial(_job, plan), rows), size)):
+                counted.one(task.payload[step].seconds)
+                outputs.take(task.payload[step].key, result)
 
 
-def gpus_for(cls: type[System], config: Config) -> tuple[str, ...]:
-    """The GPU of each worker; () leaves the choice to the system, ("",) hides what the user does not want used."""
-    if not cls.uses_gpu:
-        return ()
-    return config.gpus() or (() if config.devices is None else ("",))
+def _work(spec: SystemSpec, outputs: Outputs, rows: Sequence[Row], size: int, config: Config) -> Work:
+    plan, cls = outputs.plan, systems.get(spec.type)
+    warm_up = config.timeout_s if cls.timed else 0.0  # the unmeasured run of its first item
+    return Work(
+        what=spec.name,
+        factory="metis_bench.engine.generate:GenerateHandler",
+        init=WorkerInit(config.plugins, spec.type, spec.params.model_dump(), outputs.store.root),
+        tasks=-(-len(rows) // size),
+        timeout_s=config.timeout_s * size,  # the first item of a batch waits for all
+        grace_s=START_GRACE_S + warm_up,
+        gpu="own" if cls.uses_gpu else "none",
+        alone=cls.uses_gpu,
+        checks=(system_check(spec, plan.facts[spec.name], config), *file_checks(_job(plan, rows[0]).files.values())),
+    )
 
 
 def workers_for(cls: type[System], config: Config) -> int:
@@ -303,30 +305,17 @@ def workers_for(cls: type[System], config: Config) -> int:
     return (len(config.gpus()) or 1) if cls.uses_gpu else config.workers
 
 
-def pending(spec: SystemSpec, plan: Plan, store: Store) -> list[Job]:
-    """The jobs of one system that the store cannot answer, longest first (evens out the end), each key once."""
-    jobs: dict[str, tuple[float, Job]] = {}
-    for row in plan.rows:
-        if (
-            row.system == spec.name
-            and row.key is not None
-            and row.key not in jobs
-            and store.generation(row.key) is None
-        ):
-            planned = plan.items[row.set_id, row.item_id]
-            jobs[row.key] = (planned.seconds, _job(row, planned, plan.facts[spec.name].needs[planned.item.task]))
-    return [job for _, job in sorted(jobs.values(), key=lambda pair: -pair[0])]
+def batches(jobs: Iterable[Job], size: int) -> Iterator[Task]:
+    """Tasks of up to `size` jobs of about one length, made when a worker has time."""
+    for some in chunks(jobs, size):
+        yield Task(tuple(some), len(some))
 
 
-def batches(jobs: Sequence[Job], size: int) -> list[Task]:
-    """Tasks of up to `size` jobs of about one length."""
-    parts = [tuple(jobs[i : i + size]) for i in range(0, len(jobs), size)]
-    return [Task(part, len(part)) for part in parts]
-
-
-def _job(row: Row, planned: PlannedItem, needs: frozenset[str]) -> Job:
+def _job(plan: Plan, row: Row) -> Job:
     assert row.key is not None
+    planned = plan.item(row)
     item = planned.item
+    needs = plan.facts[row.system].needs[item.task]
     files = {n: planned.files[n] for n in FILE_FIELDS if n in needs}
     return Job(
         key=row.key,
@@ -338,35 +327,5 @@ def _job(row: Row, planned: PlannedItem, needs: frozenset[str]) -> Job:
         texts={n: getattr(item, n) for n in ("text", "prompt_text") if n in needs},
         files={n: (str(ref.path), str(ref.sha256)) for n, ref in files.items()},
         duration=planned.duration if "duration" in needs else None,
+        seconds=planned.seconds,
     )
-
-
-def records(plan: Plan, store: Store, failures: Mapping[str, str]) -> list[dict[str, JSON]]:
-    """One line of generations.jsonl for every planned row, in plan order."""
-    return [_record(row, store, failures) for row in plan.rows]
-
-
-def _record(row: Row, store: Store, failures: Mapping[str, str]) -> dict[str, JSON]:
-    line: dict[str, JSON] = {
-        "system": row.system,
-        "set": row.set_id,
-        "item": row.item_id,
-        "seed": row.seed,
-        "key": row.key,
-    }
-    found = store.generation(row.key) if row.key is not None else None
-    if found is None:
-        reason = row.problem or (failures.get(row.key) if row.key else None) or "not generated (interrupted)"
-        return {**line, "status": "failed", "reason": reason, "audio": None}
-    return {**line, "status": "ok", "reason": None, **found}
-
-
-def median_rtf(plan: Plan, store: Store, names: Sequence[str]) -> dict[str, float]:
-    """Past real-time factors (wall s / audio s) of each system, from what the store holds of this very plan."""
-    seen: dict[str, list[float]] = {n: [] for n in names}
-    for row in plan.rows:
-        if row.key is not None and len(seen[row.system]) < 50:
-            found = store.generation(row.key)
-            if found is not None:
-                seen[row.system].append(found["wall_s"] / max(found["audio"]["seconds"], 1e-3))
-    return {n: float(np.median(v)) for n, v in seen.items() if v and math.isfinite(float(np.median(v)))}

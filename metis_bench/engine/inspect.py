@@ -17,6 +17,7 @@ from metis_bench.engine.store import Store
 from metis_bench.errors import AudioError, SuiteError, UsageError, nearest
 from metis_bench.hashing import canonical_json
 from metis_bench.metrics.base import metrics
+from metis_bench.places import place
 from metis_bench.resources import data_dir
 from metis_bench.suite.load import load_document, shipped_suites, system_names
 from metis_bench.suite.plan import FileRef, PlannedItem, test_sets
@@ -55,7 +56,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 def run_store(folder: Path) -> Store:
     """The store a run was made with."""
-    return Store(Path(read_header(folder)["store"]))
+    return Store(place(read_header(folder)["store"]))
 
 
 def item_record(folder: Path, name: str) -> dict[str, Any]:
@@ -79,7 +80,7 @@ def item_record(folder: Path, name: str) -> dict[str, Any]:
     outputs = []
     for g in filter(mine, read_lines(folder / "generations.jsonl")):
         own = [s for s in scores if (s["system"], s["seed"]) == (g["system"], g["seed"])]
-        path = str(store.audio_path(g["audio"]["sha256"])) if g["audio"] else None
+        path = store.audio_place(g["audio"]["sha256"]) if g["audio"] else None
         outputs.append({**g, "path": path, "scores": own})
     return {"run": str(folder), "item": item, "outputs": outputs}
 

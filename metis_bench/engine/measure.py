@@ -2,353 +2,256 @@
 
 from __future__ import annotations
 
-import math
-import sys
-import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
-from metis_bench.audio import AUDIO_VERSION
 from metis_bench.config import Config
-from metis_bench.corpora.base import Field
-from metis_bench.engine.clips import Clips
-from metis_bench.engine.features import FeatureJob, MetricInit, Metrics, batches, extract, feature, kept
-from metis_bench.engine.generate import ABORT_FIX, Progress
-from metis_bench.engine.local import Crash, LocalExecutor, Task
-from metis_bench.engine.store import Store
-from metis_bench.errors import ItemError, MetisBenchError, MissingPrerequisite
-from metis_bench.hashing import JSON, canonical_json, sha256_json
-from metis_bench.metrics.base import Metric, MetricContext, Sample, Score, Undefined, metrics
-from metis_bench.sources import source_hash
-from metis_bench.suite.plan import Plan, Row, TestSet
-from metis_bench.suite.schema import MetricSpec
+from metis_bench.engine.bound import BoundMetric, absent, failed
+from metis_bench.engine.executor import Check, Crash, Executor, Task, Work
+from metis_bench.engine.features import FeatureJob, MetricInit, Sound, batches, extract, usable
+from metis_bench.engine.fitness import file_checks, metric_check
+from metis_bench.engine.outputs import ABORT_FIX, Outputs
+from metis_bench.engine.progress import Counted, Progress
+from metis_bench.engine.scoring import ScoreHandler, ScoreJob
+from metis_bench.engine.spool import Spool
+from metis_bench.engine.store import AHEAD, Made, Store, chunks
+from metis_bench.errors import MissingPrerequisite
+from metis_bench.hashing import sha256_json
+from metis_bench.suite.plan import FileRef, Plan, Row
+
+Columns = dict[str, Any]  # a score (as a dict) by column
+Steps = tuple[tuple[int, str], ...]  # (number of a metric, key of its score)
 
 
-@dataclass(frozen=True)
-class BoundMetric:
-    """A metric built for one corpus, with its signature.
+class Scores:
+    """Every score of a run: those that were there, and those that were made. On disk; `looked_at`: outputs scored."""
 
-    blocked: why it cannot be computed on this machine; its cells say so
-    """
+    def __init__(self, outputs: Outputs, bound: Sequence[BoundMetric], folder: Path) -> None:
+        self.outputs, self.bound = outputs, bound
+        self.looked_at = 0
+        self._known, self._made = Spool(folder), Spool(folder)  # of each wanted: its columns, or its key
+        self._places: dict[str, int] = {}
 
-    index: int
-    corpus: str
-    spec: MetricSpec
-    context: MetricContext
-    metric: Metric
-    signature: Mapping[str, JSON]
-    signature_id: str | None  # None: not applicable to any set of the corpus, or blocked
-    blocked: str | None = None
+    def wanted(self) -> Iterator[tuple[int, int]]:
+        """(number of a row, number of a metric), in plan order, wherever a metric applies."""
+        return _wanted(self.outputs.plan, self.bound)
 
+    def know(self, found: Columns | str) -> None:
+        """Columns of the next of those wanted, or the key under which they will be made."""
+        self._known.add(found)
 
-def bind(
-    specs: Sequence[MetricSpec],
-    contexts: Mapping[str, MetricContext],
-    provides: Mapping[str, frozenset[Field]],
-    blocked: Mapping[tuple[int, str], str] = MappingProxyType({}),
-) -> list[BoundMetric]:
-    """Every metric for every corpus. Signatures hash weights but load no model.
+    def make(self, key: str, columns: Columns) -> None:
+        """Columns for all that wait for this key."""
+        self._places[key] = self._made.add(columns)
 
-    blocked: by number of the spec and corpus, why it cannot be computed here
-    provides: fields that at least one set of the corpus has. A metric that no set can satisfy is bound without a
-    signature: it will only ever be 'not applicable' (a closed-vocabulary recogniser cannot be built without texts).
-    """
-    out: list[BoundMetric] = []
-    for corpus, context in contexts.items():
-        for number, spec in enumerate(specs):
-            metric = metrics.get(spec.type)(spec.params, context)
-            signature: dict[str, JSON] = {}
-            reason = blocked.get((number, corpus))
-            if reason is None and context.task in metric.tasks and metric.needs <= provides[corpus]:
-                signature = {**metric.signature(), **({"decoding": AUDIO_VERSION} if metric.keyed else {})}
-                if not type(metric).__module__.startswith("metis_bench."):  # a plug-in's author raises no version
-                    signature["source"] = source_hash(type(metric), Metric)
-            name = sha256_json(signature)[:12] if signature else None
-            out.append(BoundMetric(len(out), corpus, spec, context, metric, signature, name, reason))
-    return out
-
-
-@dataclass(frozen=True)
-class ScoreJob:
-    """One output and the metrics it still lacks: (index of the bound metric, score key) a step."""
-
-    item: str
-    task: str
-    language: str
-    text: str | None
-    output: tuple[str, str]  # (path, sha256)
-    inputs: Mapping[str, tuple[str, str]]
-    generation: Mapping[str, Any]
-    steps: tuple[tuple[int, str], ...]
-
-
-class ScoreHandler:
-    """Lives in the worker."""
-
-    def __init__(self, init: MetricInit) -> None:
-        self.metrics, self.store = Metrics(init), Store(Path(init.store))
-        self.clips = Clips(self.store)
-
-    def close(self) -> None:
-        """Nothing to free."""
-
-    def run(self, job: ScoreJob, start: int) -> Iterator[dict[str, Any]]:
-        """One step a metric."""
-        sample = self._sample(job)
-        for index, key in job.steps[start:]:
-            try:
-                scores, keep = self._score(index, sample)
-            except MissingPrerequisite as error:  # damaged weights: no row can be scored
-                yield {"missing": str(error)}
-                return
-            if keep and self.metrics[index].keyed:
-                try:
-                    self.store.put("score", key, {"scores": scores})
-                except OSError as error:
-                    yield {"abort": f"the store cannot be written: {error.strerror}"}
-                    return
-            yield {"scores": scores}
-
-    def all_heard(self, job: ScoreJob) -> bool:
-        """Whether all that the job's metrics ask of its clips is in the store."""
-        clips = {"output": job.output, **job.inputs}
-        wanted = [self.metrics[index].extracts for index, _ in job.steps]
-        return all(wanted) and all(
-            role in clips and kept(self.store, extractor, self.clips.clip(*clips[role])) is not None
-            for extracts in wanted
-            for extractor, role in extracts
-        )
-
-    def _score(self, index: int, sample: Sample) -> tuple[dict[str, Any], bool]:
-        """Scores by column, and whether they may be kept: what failed is tried again at the next run."""
-        metric = self.metrics[index]
-        columns = [c.id for c in metric.columns]
-        try:
-            scores = metric.score(_restricted(sample, metric.needs))
-            checked = {c: check_score(scores.get(c)) for c in columns}
-            return checked, all(s["status"] != "failed" for s in checked.values())
-        except Undefined as undefined:
-            return {c: asdict(Score("undefined", reason=undefined.message)) for c in columns}, True
-        except ItemError as error:
-            return {c: asdict(Score("failed", reason=error.message)) for c in columns}, False
-        except MissingPrerequisite:
-            raise
-        except MetisBenchError as error:
-            return {c: asdict(Score("failed", reason=str(error))) for c in columns}, False
-        except Exception as error:  # noqa: BLE001 - boundary 2 of 2: whatever a metric raises is a failed row
-            traceback.print_exc(file=sys.stderr)
-            reason = f"{type(error).__name__}: {error}".splitlines()[0][:500]
-            return {c: asdict(Score("failed", reason=reason)) for c in columns}, False
-
-    def _sample(self, job: ScoreJob) -> Sample:
-        clips = {name: self.clips.clip(path, sha) for name, (path, sha) in job.inputs.items()}
-        return Sample(
-            item_id=job.item,
-            task=job.task,  # type: ignore[arg-type]  # a Task, checked by the suite
-            language=job.language,
-            output=self.clips.clip(*job.output),
-            text=job.text,
-            reference=clips.get("reference"),
-            prompt=clips.get("prompt"),
-            source=clips.get("source"),
-            generation=job.generation,
-            feature=partial(feature, self.store),
-        )
-
-
-def _restricted(sample: Sample, needs: frozenset[Field]) -> Sample:
-    """The sample with only the fields a metric declares: what is not in its key must not decide its score."""
-    return replace(
-        sample,
-        text=sample.text if "text" in needs else None,
-        reference=sample.reference if "reference" in needs else None,
-        prompt=sample.prompt if "prompt" in needs else None,
-        source=sample.source if "source" in needs else None,
-    )
-
-
-def check_score(score: Score | None) -> dict[str, JSON]:
-    """A score as JSON; a missing one or NaN is a failure of the metric, never a number."""
-    if score is None:
-        return asdict(Score("failed", reason="the metric returned no value for this column"))
-    if score.status == "ok" and (score.value is None or not math.isfinite(score.value)):
-        return asdict(Score("failed", reason=f"the metric returned {score.value}"))
-    out = asdict(replace(score, value=None if score.value is None else float(score.value)))
-    canonical_json(out)  # a detail that is no JSON is found here, in its own row
-    return out
+    def __iter__(self) -> Iterator[tuple[int, int, Columns]]:
+        """All of them, in plan order."""
+        for (row, metric), found in zip(self.wanted(), self._known, strict=True):
+            yield row, metric, self._made.at(self._places[found]) if isinstance(found, str) else found
 
 
 def measure(
-    plan: Plan,
-    generations: Sequence[Mapping[str, Any]],
+    outputs: Outputs,
     bound: Sequence[BoundMetric],
-    store: Store,
+    executor: Executor,
     config: Config,
     progress: Progress,
-) -> tuple[dict[tuple[int, int], dict[str, Any]], int]:
-    """Scores of every (row, applicable metric), {(row index, metric index): {column: score}}; and how many outputs
-    had to be looked at for them."""
-    out: dict[tuple[int, int], dict[str, Any]] = {}
-    waiting: dict[str, list[tuple[int, int]]] = {}  # score key -> who waits for it
-    jobs: dict[int, list[tuple[int, str]]] = {}
-    here = ScoreHandler(_init(bound, store, config))  # for what is read off records and features: not worth a worker
-    for row_index, metric_index in _wanted(plan, bound):
-        one = bound[metric_index]
-        scores, key = _known(plan.rows[row_index], one, plan, generations[row_index], store)
-        if scores is None:
-            job = _job(plan, row_index, generations[row_index], [(metric_index, key)], store)
-            if not one.metric.keyed or here.all_heard(job):
-                (result,) = here.run(job, 0)
-                _require_kept(result, store)
-                scores = result["scores"]
-        if scores is not None:
-            out[row_index, metric_index] = scores
-        elif key in waiting:
-            waiting[key].append((row_index, metric_index))
-        else:
-            waiting[key] = [(row_index, metric_index)]
-            jobs.setdefault(row_index, []).append((metric_index, key))
-    longest_first = sorted(jobs.items(), key=lambda job: -generations[job[0]]["audio"]["seconds"])  # evens out the end
-    tasks = [Task(_job(plan, i, generations[i], steps, store), len(steps)) for i, steps in longest_first]
-    extract(_features([task.payload for task in tasks], bound, store), _init(bound, store, config), config, progress)
-    for key, scores in _execute(tasks, bound, store, config, progress):
-        for who in waiting[key]:
-            out[who] = scores
-    return out, len(tasks)
+    folder: Path,
+) -> Scores:
+    """Scores of every (row, applicable metric). folder: where they are while the run goes on."""
+    scores = Scores(outputs, bound, folder)
+    lacking = _look(scores, _init(bound, outputs.store, config))
+    order = sorted(lacking, key=lambda row: -_made(outputs, row).seconds)  # longest first: evens out the end
+    scores.looked_at = len(order)
+    if not order:
+        return scores
+    steps = {row: tuple(lacking[row]) for row in order}
+    used = sorted({index for some in steps.values() for index, _ in some})
+    init, check = _init(bound, outputs.store, config), _check(bound, used, config)
+    features = _features(scores, steps)
+    extract(features, init, check, executor, config, progress)
+    _execute(
+        scores,
+        steps,
+        Work(
+            what="scores",
+            factory="metis_bench.engine.scoring:ScoreHandler",
+            init=init,
+            tasks=len(order),
+            timeout_s=config.timeout_s,
+            gpu="shared",  # what a network was not asked for before scoring is asked for now
+            threads=1,
+            checks=(check, *_file_checks(scores, order[0], used)),
+        ),
+        executor,
+        progress,
+    )
+    return scores
 
 
-def _features(jobs: Sequence[ScoreJob], bound: Sequence[BoundMetric], store: Store) -> list[FeatureJob]:
+def _look(scores: Scores, init: MetricInit) -> dict[int, list[tuple[int, str]]]:
+    """Find what is known, and do what needs no worker. Returns what is lacking, by row; each key once."""
+    outputs, bound = scores.outputs, scores.bound
+    here = ScoreHandler(init)
+    lacking: dict[int, list[tuple[int, str]]] = {}
+    seen: set[str] = set()
+    for some in chunks(scores.wanted(), AHEAD):
+        found = list(_kept(some, outputs, bound))
+        jobs = {
+            i: _job(outputs, row, ((metric, one),))
+            for i, ((row, metric), one) in enumerate(zip(some, found, strict=True))
+            if isinstance(one, str)
+        }
+        heard = {i: here.heard(job) for i, job in jobs.items()}
+        with here.store.ahead("feature", [key for keys in heard.values() for key in keys or ()]):
+            for i, job in jobs.items():
+                keyed, keys = bound[some[i][1]].metric.keyed, heard[i]
+                if not keyed or (keys is not None and all(usable(here.store.get("feature", key)) for key in keys)):
+                    (result,) = here.run(job, 0)  # read off records and features: not worth a worker
+                    found[i] = _scored(result, outputs.store)
+        for (row, metric), one in zip(some, found, strict=True):
+            scores.know(one)
+            if isinstance(one, str) and one not in seen:
+                seen.add(one)
+                lacking.setdefault(row, []).append((metric, one))
+    return lacking
+
+
+def _kept(some: Sequence[tuple[int, int]], outputs: Outputs, bound: Sequence[BoundMetric]) -> Iterator[Columns | str]:
+    """For each (row, metric): columns that are known already, or their key."""
+    rows = outputs.plan.rows
+    causes = [_cause(rows[row], bound[metric], outputs) for row, metric in some]
+    asked = [
+        c for c, (_, metric) in zip(causes, some, strict=True) if isinstance(c, str) and bound[metric].metric.keyed
+    ]
+    records = iter(outputs.store.get_all("score", asked))
+    for cause, (_, metric) in zip(causes, some, strict=True):
+        if not isinstance(cause, str) or not bound[metric].metric.keyed:
+            yield cause
+            continue
+        kept = (next(records) or {}).get("scores")
+        ids = [c.id for c in bound[metric].metric.columns]
+        whole = isinstance(kept, dict) and set(kept) == set(ids)
+        yield {i: kept[i] for i in ids} if kept and whole else cause  # in today's order, whatever it was when kept
+
+
+def _cause(row: Row, one: BoundMetric, outputs: Outputs) -> Columns | str:
+    """The key of a score; columns where there is nothing to score: a failed generation, unusable references."""
+    output = outputs.of(row)
+    if isinstance(output, str):
+        return failed(one, f"no output: {output}")
+    planned = outputs.plan.item(row)
+    problem = planned.problem(one.metric.needs)
+    if problem is not None:
+        return failed(one, problem)
+    content = planned.content(one.metric.needs)
+    language = planned.item.language
+    return sha256_json({"metric": one.signature, "language": language, "audio": output.sha256, "content": content})
+
+
+def _wanted(plan: Plan, bound: Sequence[BoundMetric]) -> Iterator[tuple[int, int]]:
+    sets = {s.id: s for s in plan.sets}
+    applicable: dict[tuple[str, str], list[int]] = {}
+    for row_index, row in enumerate(plan.rows):
+        pair = (row.system, row.set_id)
+        if pair not in applicable:
+            of_corpus = [one for one in bound if one.corpus == sets[row.set_id].corpus]
+            able = [one.index for one in of_corpus if absent(plan, row.system, sets[row.set_id], one) is None]
+            applicable[pair] = able
+        for index in applicable[pair]:
+            yield row_index, index
+
+
+def _made(outputs: Outputs, row: int) -> Made:
+    """The output of a row that has one."""
+    made = outputs.of(outputs.plan.rows[row])
+    assert isinstance(made, Made)
+    return made
+
+
+def _sounds(outputs: Outputs, row: int) -> dict[str, Sound]:
+    """The output of a row and the usable inputs of its item."""
+    made = _made(outputs, row)
+
+    def sound(ref: FileRef) -> Sound:
+        return Sound(str(ref.path), str(ref.sha256), 0.0 if ref.info is None else ref.info.seconds)
+
+    planned = outputs.plan.item(outputs.plan.rows[row])
+    inputs = {name: sound(ref) for name, ref in planned.audio.items() if ref.error is None}
+    return {"output": Sound(None, made.sha256, made.seconds), **inputs}
+
+
+def _job(outputs: Outputs, row: int, steps: Steps) -> ScoreJob:
+    made, item = _made(outputs, row), outputs.plan.item(outputs.plan.rows[row]).item
+    inputs = _sounds(outputs, row)
+    return ScoreJob(
+        item=item.id,
+        task=item.task,
+        language=item.language,
+        text=item.text,
+        output=inputs.pop("output"),
+        inputs=inputs,
+        generation={"wall_s": made.wall_s, "audio_s": made.seconds, "peak_mb": made.peak_mb},
+        steps=steps,
+    )
+
+
+def _features(scores: Scores, steps: Mapping[int, Steps]) -> list[FeatureJob]:
     """What the networks of these scores' metrics have to extract first."""
-    clips: dict[int, dict[str, list[tuple[str, str]]]] = {}
-    for job in jobs:
-        for index, _ in job.steps:
+    clips: dict[int, dict[str, list[Sound]]] = {}
+    networks = {one.index for one in scores.bound if any(extractor.network for extractor, _ in one.metric.extracts)}
+    for row, some in steps.items():
+        for index in networks & {index for index, _ in some}:
             roles = clips.setdefault(index, {})
-            for role, clip in {"output": job.output, **job.inputs}.items():
-                roles.setdefault(role, []).append(clip)
-    out: dict[tuple[str, tuple[tuple[str, str], ...]], FeatureJob] = {}
+            for role, sound in _sounds(scores.outputs, row).items():
+                roles.setdefault(role, []).append(sound)
+    out: dict[tuple[str, tuple[Sound, ...]], FeatureJob] = {}
     for index, roles in clips.items():
-        for one in batches(index, bound[index].metric, roles, store):
-            extractor, _ = bound[index].metric.extracts[one.extractor]
+        for one in batches(index, scores.bound[index].metric, roles, scores.outputs.store):
+            extractor, _ = scores.bound[index].metric.extracts[one.extractor]
             out.setdefault((extractor.identity, one.clips), one)  # shared by several metrics
     return list(out.values())
 
 
 def _init(bound: Sequence[BoundMetric], store: Store, config: Config) -> MetricInit:
     specs = tuple((b.spec.type, b.spec.params.model_dump(), asdict(b.context)) for b in bound)
-    return MetricInit(config.plugins, str(store.root), specs)
+    return MetricInit(config.plugins, store.root, specs)
 
 
-def _wanted(plan: Plan, bound: Sequence[BoundMetric]) -> Iterator[tuple[int, int]]:
-    sets = {s.id: s for s in plan.sets}
-    for row_index, row in enumerate(plan.rows):
-        test_set = sets[row.set_id]
-        for one in bound:
-            if one.corpus == test_set.corpus and absent(plan, row.system, test_set, one) is None:
-                yield row_index, one.index
+def _check(bound: Sequence[BoundMetric], used: Iterable[int], config: Config) -> Check:
+    each = [bound[index] for index in used]
+    specs = [(b.spec.type, b.spec.params.model_dump(), asdict(b.context)) for b in each]
+    return metric_check(config.plugins, specs, [b.signature for b in each])
 
 
-def absent(plan: Plan, system: str, test_set: TestSet, one: BoundMetric) -> str | None:
-    """Why a (system, set, metric) is not applicable, decided before anything runs; None where it has a cell."""
-    metric = one.metric
-    reason = plan.not_applicable.get((system, test_set.id))
-    if reason is not None:
-        return reason
-    if test_set.task not in metric.tasks:
-        return f"the metric is not defined for the task '{test_set.task}'"
-    missing = sorted(metric.needs - test_set.spec.provides)
-    if missing:
-        return f"the set has no {', no '.join(missing)}"
-    if one.blocked is not None:
-        return one.blocked
-    return None if metric.keyed or plan.facts[system].timed else "it only copies a file"
+def _file_checks(scores: Scores, row: int, used: Iterable[int]) -> tuple[Check, ...]:
+    """That the inputs which these metrics read can be read, by those of one row."""
+    read = frozenset().union(*(scores.bound[index].metric.needs for index in used))
+    sounds = _sounds(scores.outputs, row)
+    return file_checks((str(sounds[name].path), sounds[name].sha256) for name in sorted(read & set(sounds)))
 
 
-def _failed(one: BoundMetric, reason: str) -> dict[str, Any]:
-    return {c.id: asdict(Score("failed", reason=reason)) for c in one.metric.columns}
-
-
-def _known(
-    row: Row, one: BoundMetric, plan: Plan, generation: Mapping[str, Any], store: Store
-) -> tuple[dict[str, Any] | None, str]:
-    """(scores, key) where they need no computing: a failed generation, unusable references, or a stored score."""
-    if generation["status"] != "ok":
-        return _failed(one, f"no output: {generation['reason']}"), ""
-    planned = plan.items[row.set_id, row.item_id]
-    problem = planned.problem(one.metric.needs)
-    if problem is not None:
-        return _failed(one, problem), ""
-    cause = {
-        "metric": one.signature,
-        "language": planned.item.language,
-        "audio": generation["audio"]["sha256"],
-        "content": planned.content(one.metric.needs),
-    }
-    key = sha256_json(cause)
-    if not one.metric.keyed:
-        return None, key
-    kept = (store.get("score", key) or {}).get("scores")
-    ids = [c.id for c in one.metric.columns]
-    if not isinstance(kept, dict) or set(kept) != set(ids):
-        return None, key
-    return {i: kept[i] for i in ids}, key  # in today's order, whatever it was when it was kept
-
-
-def _job(plan: Plan, index: int, generation: Mapping[str, Any], steps: list[tuple[int, str]], store: Store) -> ScoreJob:
-    row = plan.rows[index]
-    planned = plan.items[row.set_id, row.item_id]
-    sha256 = generation["audio"]["sha256"]
-    usable = {n: ref for n, ref in planned.audio.items() if ref.error is None}
-    return ScoreJob(
-        item=row.item_id,
-        task=planned.item.task,
-        language=planned.item.language,
-        text=planned.item.text,
-        output=(str(store.audio_path(sha256)), sha256),
-        inputs={n: (str(r.path), str(r.sha256)) for n, r in usable.items()},
-        generation={
-            "wall_s": generation["wall_s"],
-            "audio_s": generation["audio"]["seconds"],
-            "peak_mb": generation["peak_mb"],
-        },
-        steps=tuple(steps),
-    )
-
-
-def spread(gpus: Sequence[str], workers: int) -> tuple[str, ...]:
-    """The GPU of each worker, in turn: what a network was not asked for before scoring is asked for here."""
-    return tuple(gpus[i % len(gpus)] for i in range(workers)) if gpus else ()
-
-
-def _require_kept(result: Mapping[str, Any], store: Store) -> None:
+def _scored(result: Mapping[str, Any], store: Store) -> Columns:
+    """A worker's scores. Raises MissingPrerequisite where it says that none can be made or kept."""
     if "missing" in result:
         raise MissingPrerequisite(result["missing"])
     if "abort" in result:
-        raise MissingPrerequisite(result["abort"], where=store.root, fix=ABORT_FIX)
+        raise MissingPrerequisite(result["abort"], where=str(store.root), fix=ABORT_FIX)
+    columns: Columns = result["scores"]
+    return columns
 
 
-def _execute(
-    tasks: list[Task], bound: Sequence[BoundMetric], store: Store, config: Config, progress: Progress
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    if not tasks:
-        return
-    init = _init(bound, store, config)
-    total = sum(t.steps for t in tasks)
-    progress("scores", 0, total)
-    with LocalExecutor(
-        "metis_bench.engine.measure:ScoreHandler",
-        init,
-        min(config.workers, len(tasks)),
-        timeout_s=config.timeout_s,
-        gpus=spread(config.gpus(), min(config.workers, len(tasks))),
-    ) as pool:
-        for done, (task, step, result) in enumerate(pool.run(tasks), start=1):
-            progress("scores", done, total)
+def _execute(scores: Scores, steps: Mapping[int, Steps], work: Work, executor: Executor, progress: Progress) -> None:
+    """Have what is lacking scored."""
+    outputs = scores.outputs
+    seconds = sum(_made(outputs, row).seconds * len(some) for row, some in steps.items())
+    counted = Counted(progress, work.what, sum(map(len, steps.values())), seconds)
+    tasks = (Task(_job(outputs, row, some), len(some)) for row, some in steps.items())
+    with executor.pool(work) as pool:
+        for task, step, result in pool.run(tasks):
+            counted.one(task.payload.output.seconds)
             index, key = task.payload.steps[step]
-            if not isinstance(result, Crash):
-                _require_kept(result, store)
-            scores = _failed(bound[index], result.reason) if isinstance(result, Crash) else result["scores"]
-            yield key, scores
+            crashed = isinstance(result, Crash)
+            scores.make(key, failed(scores.bound[index], result.reason) if crashed else _scored(result, outputs.store))

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
-from metis_bench.config import Config
+from metis_bench.config import LOCAL, Config
 from metis_bench.corpora.base import Corpus, Field, LoadedCorpus, corpora
-from metis_bench.engine.generate import Progress, median_rtf, quiet, workers_for
-from metis_bench.engine.measure import BoundMetric, bind
+from metis_bench.engine.bound import BoundMetric, bind
+from metis_bench.engine.generate import workers_for
+from metis_bench.engine.outputs import Outputs, median_rtf
+from metis_bench.engine.progress import Progress, quiet
 from metis_bench.engine.store import Store
 from metis_bench.errors import CorpusError, MissingPrerequisite, SuiteError, nearest
 from metis_bench.hashing import JSON, sha256_json
 from metis_bench.metrics.base import MIXED, MetricContext, metrics
-from metis_bench.suite.plan import Plan, SystemFacts, TestSet, corpus_task, make_plan, test_sets
+from metis_bench.suite.plan import Plan, Row, SystemFacts, TestSet, corpus_task, make_plan, test_sets
 from metis_bench.suite.schema import CorpusSpec, Suite, SystemSpec, tasks_of
-from metis_bench.systems.base import System, fingerprint, systems
+from metis_bench.systems.base import System, causes, systems
 
 MIN_TIMED_OUTPUTS = 4
 
@@ -107,10 +109,11 @@ def prepare(suite: Suite, config: Config, progress: Progress = quiet) -> Prepare
         texts = tuple(sorted({i.text for i in loaded.items if i.text}))
         languages = {i.language for i in loaded.items}
         contexts[spec.key] = MetricContext(task, languages.pop() if len(languages) == 1 else MIXED, texts)
-    fingerprints, blocked = _fingerprints(suite, progress)
+    known, blocked = _identify(suite, progress)
+    fingerprints = {name: sha256_json(causes) if causes else blocked_identity(name) for name, causes in known.items()}
     bound, blocked_metrics = _bind(suite, contexts, provides)
     _check_orders(suite, [s.id for s in sets], set(contexts))
-    facts = {s.name: _facts(s, fingerprints[s.name]) for s in suite.systems}
+    facts = {s.name: _facts(s, fingerprints[s.name], known[s.name]) for s in suite.systems}
     plan = make_plan(suite, sets, facts)
     return Prepared(suite, plan, tuple(bound), fingerprints, (*blocked, *blocked_metrics))
 
@@ -134,7 +137,7 @@ def load_corpora(suite: Suite, config: Config) -> list[tuple[CorpusSpec, LoadedC
     raise MissingPrerequisite(one.message, where=one.where, line=one.line, fix="\n       ".join(fixes) or None)
 
 
-def _facts(spec: SystemSpec, identity: str) -> SystemFacts:
+def _facts(spec: SystemSpec, identity: str, known: Mapping[str, JSON]) -> SystemFacts:
     """What the plan must know of a system. Raises SuiteError when it reads fields that its class does not declare."""
     cls = systems.get(spec.type)
     system = cls(spec.params)
@@ -142,8 +145,9 @@ def _facts(spec: SystemSpec, identity: str) -> SystemFacts:
     hidden = sorted(frozenset().union(*needs.values()) - cls.needs)
     if hidden:
         raise SuiteError(f"system '{spec.name}' reads {', '.join(hidden)}, which its class does not list in 'needs'")
-    sizes = {} if identity == blocked_identity(spec.name) else system.sizes()
-    return SystemFacts(identity, needs, cls.deterministic, cls.timed, system.caveat(), sizes)
+    sizes = system.sizes() if known else {}
+    parts = {name: sha256_json(cause) for name, cause in known.items()}
+    return SystemFacts(identity, needs, cls.deterministic, cls.timed, system.caveat(), sizes, parts)
 
 
 def _check_orders(suite: Suite, set_ids: Sequence[str], loaded: set[str]) -> None:
@@ -159,21 +163,20 @@ def blocked_identity(name: str) -> str:
     return f"blocked:{name}"
 
 
-def _fingerprints(suite: Suite, progress: Progress) -> tuple[dict[str, str], list[Blocked]]:
-    """The identity of every system; those that cannot run here are blocked. Raises SuiteError naming the system."""
-    out: dict[str, str] = {}
+def _identify(suite: Suite, progress: Progress) -> tuple[dict[str, dict[str, JSON]], list[Blocked]]:
+    """The causes of every system; none of those that cannot run here: they are blocked. Raises SuiteError naming it."""
+    out: dict[str, dict[str, JSON]] = {}
     blocked: list[Blocked] = []
     for done, spec in enumerate(suite.systems):
         progress("identifying systems", done, len(suite.systems))  # hashing gigabytes of weights takes a while
         system: System = systems.get(spec.type)(spec.params)
+        out[spec.name] = {}
         try:
             system.check()
-            out[spec.name] = fingerprint(system)
+            out[spec.name] = causes(system)
         except MissingPrerequisite as error:
-            out[spec.name] = blocked_identity(spec.name)
             blocked.append(Blocked("system", spec.name, error.message, error.fix))
         except OSError as error:
-            out[spec.name] = blocked_identity(spec.name)
             blocked.append(Blocked("system", spec.name, f"cannot read {error.filename}: {error.strerror}", None))
         except SuiteError as error:
             raise SuiteError(f"system '{spec.name}': {error.message}", fix=error.fix) from error
@@ -217,13 +220,14 @@ def _check_columns(suite: Suite, bound: Sequence[BoundMetric]) -> None:
             )
 
 
-def plan_cells(prepared: Prepared, store: Store, config: Config) -> list[dict[str, JSON]]:
+def plan_cells(prepared: Prepared, outputs: Outputs, config: Config) -> list[dict[str, JSON]]:
     """One line a (system, set): rows cached, to run, broken; audio hours and estimated wall seconds; blocked or n/a."""
     blocked = {b.name: b for b in prepared.blocked if b.what == "system"}
-    rtfs = {
-        **past_rtf(prepared.suite, store),
-        **median_rtf(prepared.plan, store, [s.name for s in prepared.suite.systems]),
-    }
+    names = [s.name for s in prepared.suite.systems]
+    rtfs = {**past_rtf(prepared.suite, outputs.store), **median_rtf(outputs, names)}
+    by_pair: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in prepared.plan.rows:
+        by_pair[row.system, row.set_id].append(row)
     out: list[dict[str, JSON]] = []
     for spec in prepared.suite.systems:
         for test_set in prepared.plan.sets:
@@ -232,9 +236,9 @@ def plan_cells(prepared: Prepared, store: Store, config: Config) -> list[dict[st
             if absent is not None:
                 out.append({**line, "status": "not_applicable", "reason": absent})
                 continue
-            rows = [r for r in prepared.plan.rows if r.system == spec.name and r.set_id == test_set.id]
-            todo = [r for r in rows if r.key is not None and store.generation(r.key) is None]
-            seconds = sum(prepared.plan.items[r.set_id, r.item_id].seconds for r in todo)
+            rows = by_pair[spec.name, test_set.id]
+            todo = [r for r in rows if r.key is not None and outputs.made[r.key] is None]
+            seconds = sum(prepared.plan.item(r).seconds for r in todo)
             rtf = rtfs.get(spec.name)
             workers = workers_for(systems.get(spec.type), config)
             line.update(
@@ -264,12 +268,12 @@ def past_rtf(suite: Suite, store: Store) -> dict[str, float]:
     return {name: float(record["rtf"]) for name, record in found.items() if record is not None}
 
 
-def keep_rtf(prepared: Prepared, store: Store) -> None:
+def keep_rtf(prepared: Prepared, outputs: Outputs) -> None:
     """Remember this run's real-time factors for the next plan's estimate."""
-    measured = median_rtf(prepared.plan, store, [s.name for s in prepared.suite.systems])
+    measured = median_rtf(outputs, [s.name for s in prepared.suite.systems])
     for spec in prepared.suite.systems:
         if spec.name in measured:
-            store.put("timing", _timing_key(spec), {"rtf": measured[spec.name], "system": spec.type})
+            outputs.store.put("timing", _timing_key(spec), {"rtf": measured[spec.name], "system": spec.type})
 
 
 def _scoring_key(suite: Suite) -> str:
@@ -277,15 +281,18 @@ def _scoring_key(suite: Suite) -> str:
 
 
 def keep_scoring(prepared: Prepared, store: Store, seconds: float, outputs: int, config: Config) -> None:
-    """Remember what scoring one output with this suite's metrics took; too few outputs measure only loading."""
-    if outputs >= MIN_TIMED_OUTPUTS:
+    """Remember what scoring one output with this suite's metrics took; too few outputs measure only loading.
+
+    Nothing of a cluster, whose number of workers nobody knows beforehand.
+    """
+    if outputs >= MIN_TIMED_OUTPUTS and config.executor == LOCAL:
         store.put("timing", _scoring_key(prepared.suite), {"output_s": seconds * config.workers / outputs})
 
 
-def scoring_estimate(prepared: Prepared, store: Store, config: Config) -> float | None:
+def scoring_estimate(prepared: Prepared, outputs: Outputs, config: Config) -> float | None:
     """Seconds to score what is still to be generated; None when these metrics never ran with this store."""
-    record = store.get("timing", _scoring_key(prepared.suite))
-    todo = {r.key for r in prepared.plan.rows if r.key is not None and store.generation(r.key) is None}
+    record = outputs.store.get("timing", _scoring_key(prepared.suite))
+    todo = {r.key for r in prepared.plan.rows if r.key is not None and outputs.made[r.key] is None}
     if record is None:
         return None if todo else 0.0
     return float(record["output_s"]) * len(todo) / config.workers

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from metis_bench.engine.measure import BoundMetric
+from metis_bench.engine.bound import BoundMetric
 from metis_bench.hashing import JSON, sha256_json
 from metis_bench.metrics.base import Column
 from metis_bench.suite.plan import Plan, TestSet
@@ -33,29 +33,25 @@ def protocol_id(suite: Suite, test_set: TestSet, one: BoundMetric, column: Colum
 
 
 def score_lines(
-    suite: Suite, plan: Plan, bound: Sequence[BoundMetric], scores: Mapping[tuple[int, int], Mapping[str, Any]]
-) -> list[dict[str, JSON]]:
-    """Lines of scores.jsonl: one a (row, column), in plan order."""
-    lines: list[dict[str, JSON]] = []
+    suite: Suite, plan: Plan, bound: Sequence[BoundMetric], scores: Iterable[tuple[int, int, Mapping[str, Any]]]
+) -> Iterator[dict[str, JSON]]:
+    """Lines of scores.jsonl: one a (row, column), in the order of the scores."""
     sets = {test_set.id: test_set for test_set in plan.sets}
     protocols: dict[tuple[str, int, str], str | None] = {}
-    for (row_index, metric_index), columns in sorted(scores.items()):
+    for row_index, metric_index, columns in scores:
         row, one = plan.rows[row_index], bound[metric_index]
         for column, score in columns.items():
             kind = (row.set_id, metric_index, column)
             if kind not in protocols:
                 named = next(c for c in one.metric.columns if c.id == column)
                 protocols[kind] = protocol_id(suite, sets[row.set_id], one, named)
-            lines.append(
-                {
-                    "system": row.system,
-                    "set": row.set_id,
-                    "item": row.item_id,
-                    "seed": row.seed,
-                    "column": column,
-                    "signature": one.signature_id,
-                    "protocol": protocols[kind],
-                    **score,
-                }
-            )
-    return lines
+            yield {
+                "system": row.system,
+                "set": row.set_id,
+                "item": row.item_id,
+                "seed": row.seed,
+                "column": column,
+                "signature": one.signature_id,
+                "protocol": protocols[kind],
+                **score,
+            }

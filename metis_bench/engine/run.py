@@ -13,22 +13,27 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from metis_bench import provenance
 from metis_bench.baselines.host import sweep
-from metis_bench.config import Config
+from metis_bench.config import LOCAL, Config
 from metis_bench.engine import seal
 from metis_bench.engine.aggregate import aggregate
+from metis_bench.engine.executor import Executor
 from metis_bench.engine.features import transcript
-from metis_bench.engine.generate import Progress, generate, quiet, records
+from metis_bench.engine.generate import generate
+from metis_bench.engine.local import LocalExecutor
 from metis_bench.engine.measure import measure
+from metis_bench.engine.outputs import Outputs
 from metis_bench.engine.prepare import Prepared, keep_rtf, keep_scoring, prepare
+from metis_bench.engine.progress import Progress, quiet
 from metis_bench.engine.protocol import score_lines
 from metis_bench.engine.store import Store
 from metis_bench.errors import Interrupted, UsageError
-from metis_bench.files import write_atomic
+from metis_bench.files import atomic_writer, write_atomic
 from metis_bench.hashing import JSON
 from metis_bench.suite.schema import Suite
 
@@ -92,6 +97,31 @@ def require_writable(folder: Path, what: str) -> None:
         raise UsageError(f"the {what} {folder} cannot be written: {error.strerror}") from None
 
 
+def require_store(config: Config) -> Store:
+    """The store of this machine. Raises UsageError now rather than after an hour of work."""
+    if isinstance(config.store, Path):
+        require_writable(config.store, "store")
+    elif config.store.startswith("memory:"):
+        raise UsageError(f"{config.store} lives in one process, and workers are others", fix="choose another --store")
+    store, probe = Store(config.store), f".write-{os.getpid()}"
+    try:
+        if isinstance(config.store, str):
+            store.files.write(probe, b"")
+            store.files.remove(probe)
+    except OSError as error:
+        raise UsageError(f"the store {config.store} cannot be written: {error.strerror or error}") from None
+    return store
+
+
+def executor_for(config: Config, store: Store) -> Executor:
+    """Where the config says that work is done. Raises MissingPrerequisite where there is no cluster, or no Ray."""
+    if config.executor == LOCAL:
+        return LocalExecutor(config)
+    from metis_bench.engine.ray import RayExecutor  # never imported unless it is chosen
+
+    return RayExecutor(config, store)
+
+
 def run(
     suite: Suite,
     config: Config,
@@ -105,32 +135,33 @@ def run(
     require: raises MissingPrerequisite, before anything runs, where it must not (default: a system or all metrics are
     blocked). Raises Interrupted on Ctrl-C or SIGTERM (running again resumes).
     """
-    require_writable(config.store, "store")
+    store = require_store(config)
     prepared = prepare(suite, config, progress)
     require(prepared)
     folder = run_folder(prepared, config, out)
     require_writable(folder, "run folder")
-    store = Store(config.store)
+    plan = prepared.plan
     write_json(folder / "run.json", header(prepared, config))
-    items = (i.to_json() for s in prepared.plan.sets for i in s.items)
-    write_lines(folder / "plan.jsonl", [*items, *(r.to_json() for r in prepared.plan.rows)])
+    items = (i.to_json() for s in plan.sets for i in s.items)
+    write_lines(folder / "plan.jsonl", chain(items, (r.to_json() for r in plan.rows)))
+    outputs = Outputs(plan, store)
     try:
-        failures = generate(suite, prepared.plan, store, config, progress)
-        keep_rtf(prepared, store)
-        lines = records(prepared.plan, store, failures)
-        write_lines(folder / "generations.jsonl", lines)
-        started = time.monotonic()
-        scores, scored = measure(prepared.plan, lines, prepared.bound, store, config, progress)
-        keep_scoring(prepared, store, time.monotonic() - started, scored, config)
+        with executor_for(config, store) as executor:
+            generate(suite, outputs, executor, config, progress)
+            keep_rtf(prepared, outputs)
+            write_lines(folder / "generations.jsonl", outputs.lines())
+            started = time.monotonic()
+            scores = measure(outputs, prepared.bound, executor, config, progress, folder)
+            keep_scoring(prepared, store, time.monotonic() - started, scores.looked_at, config)
     except KeyboardInterrupt:
-        write_lines(folder / "generations.jsonl", records(prepared.plan, store, {}))
+        write_lines(folder / "generations.jsonl", outputs.lines())
         raise Interrupted(
             f"stopped; everything finished so far is kept ({folder})", fix="run the same command again to resume"
         ) from None
     finally:
         sweep()  # workers that were killed could not tidy up
-    write_lines(folder / "scores.jsonl", score_lines(suite, prepared.plan, prepared.bound, scores))
-    results = aggregate(suite, prepared.plan, prepared.bound, scores, lines, prepared.fingerprints)
+    write_lines(folder / "scores.jsonl", score_lines(suite, plan, prepared.bound, scores))
+    results = aggregate(suite, outputs, prepared.bound, scores, prepared.fingerprints)
     write_json(folder / "results.json", results)
     write_json(folder / seal.FILE, seal.seal(folder))
     return RunResult(folder, render(folder, store), results)
@@ -164,6 +195,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def write_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
-    """Atomically write one JSON object a line; NaN is refused."""
-    text = "".join(json.dumps(x, ensure_ascii=False, allow_nan=False) + "\n" for x in lines)
-    write_atomic(path, text.encode())
+    """Atomically write one JSON object a line, as they come; NaN is refused."""
+    with atomic_writer(path) as stream:
+        for line in lines:
+            stream.write((json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n").encode())

@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import ctypes
 import importlib
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -33,11 +34,18 @@ def die_with_parent() -> None:
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
-def build(factory: str, init: Any) -> Handler:
-    """`factory` is 'module:callable', called with `init`."""
-    module, _, name = factory.partition(":")
-    handler: Handler = getattr(importlib.import_module(module), name)(init)
-    return handler
+def named(what: str) -> Any:
+    """'module:name' -> what it names."""
+    module, _, name = what.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def forget() -> None:
+    """Empty our log: its end is told when we die, and must not be of a step that was done."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()
+        os.lseek(2, 0, os.SEEK_SET)  # shared with stdout
+        os.ftruncate(2, 0)
 
 
 def main(fd: int) -> None:
@@ -47,12 +55,13 @@ def main(fd: int) -> None:
     pipe = Connection(fd)
     try:
         factory, init = pipe.recv()
-        handler = build(factory, init)
+        handler: Handler = named(factory)(init)
         pipe.send(("ready", None))
         while (message := pipe.recv()) is not None:
             payload, start = message
             for result in handler.run(payload, start):
                 pipe.send(("step", result))
+                forget()
             pipe.send(("done", None))
         handler.close()
         atexit._run_exitfuncs()  # what follows, unloading networks, takes a second that nobody needs

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from metis_bench import audio
 from metis_bench.corpora.base import Item, LoadedCorpus, Need, Subset, Task
 from metis_bench.errors import AudioError, CorpusError
-from metis_bench.hashing import JSON, sha256_file, sha256_json
+from metis_bench.hashing import JSON, canonical_json, sha256_bytes, sha256_file, sha256_json, sha256_list
 from metis_bench.suite.schema import Suite
 from reference_models.seeds import derive_seed
 
@@ -20,7 +22,7 @@ FILE_FIELDS: tuple[Literal["prompt", "source", "reference", "video"], ...] = (*A
 CHARACTERS_PER_SECOND = 15.0  # of read English; only for the estimate of text-only items
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FileRef:
     """An input file as the plan found it: identified by content, or by the reason it cannot be used.
 
@@ -40,7 +42,7 @@ class FileRef:
         return known if self.info is None else {**known, "seconds": self.info.seconds, **self.info.to_json()}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PlannedItem:
     """An item of one test set, its files inspected."""
 
@@ -120,7 +122,7 @@ class TestSet:
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Row:
     """One output to be made. `key` None: its inputs cannot be used, `problem` says why."""
 
@@ -149,10 +151,15 @@ class Plan:
     facts: Mapping[str, SystemFacts]  # by system
     items: Mapping[tuple[str, str], PlannedItem] = field(repr=False, default_factory=dict)
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """sha256 of all rows with their keys: equal plans give equal results."""
-        return sha256_json([[s.id, s.list_hash] for s in self.sets] + [r.to_json() for r in self.rows])
+        parts: Iterator[JSON] = chain(([s.id, s.list_hash] for s in self.sets), (r.to_json() for r in self.rows))
+        return sha256_list(parts)
+
+    def item(self, row: Row) -> PlannedItem:
+        """What a row is made from."""
+        return self.items[row.set_id, row.item_id]
 
     def warnings(self) -> list[str]:
         """What readers must know of systems and sets before they compare."""
@@ -282,6 +289,7 @@ class SystemFacts:
     """What the plan must know of a system: its identity, the item fields it reads, and how often it must run.
 
     needs: by task; a task that is not there is one the system does not do
+    causes: hashes of what the fingerprint is made of, by name, so that another machine can be asked for the same
     """
 
     fingerprint: str
@@ -290,6 +298,7 @@ class SystemFacts:
     timed: bool = True
     caveat: str | None = None
     sizes: Mapping[str, int] = field(default_factory=dict)
+    causes: Mapping[str, str] = field(default_factory=dict)
 
 
 def make_plan(suite: Suite, sets: Sequence[TestSet], facts: Mapping[str, SystemFacts]) -> Plan:
@@ -300,6 +309,7 @@ def make_plan(suite: Suite, sets: Sequence[TestSet], facts: Mapping[str, SystemF
     """
     rows: list[Row] = []
     not_applicable: dict[tuple[str, str], str] = {}
+    causes: dict[tuple[str, frozenset[Need]], list[_Cause]] = {}
     for spec in suite.systems:
         fact = facts[spec.name]
         for test_set in sets:
@@ -307,8 +317,14 @@ def make_plan(suite: Suite, sets: Sequence[TestSet], facts: Mapping[str, SystemF
             if reason is not None:
                 not_applicable[spec.name, test_set.id] = reason
                 continue
+            needs = fact.needs[test_set.task]
+            if (test_set.id, needs) not in causes:
+                causes[test_set.id, needs] = [_cause(p, needs, suite.seeds) for p in test_set.items]
             seeds = suite.seeds[:1] if fact.deterministic else suite.seeds
-            rows += [_row(spec.name, planned, seed, fact) for planned in test_set.items for seed in seeds]
+            end = _tail(test_set.task, fact.fingerprint)
+            rows += [
+                _row(spec.name, seeds, i, c, end, fact) for c in causes[test_set.id, needs] for i in range(len(seeds))
+            ]
     items = {(s.id, p.item.id): p for s in sets for p in s.items}
     return Plan(tuple(sets), tuple(rows), not_applicable, facts, items)
 
@@ -322,20 +338,39 @@ def _unfit(fact: SystemFacts, test_set: TestSet) -> str | None:
     return f"the set has no {', no '.join(missing)}" if missing else None
 
 
-def _row(system: str, planned: PlannedItem, seed: int, fact: SystemFacts) -> Row:
-    item = planned.item
-    derived = derive_seed(seed, item.id)
-    needs = fact.needs[item.task]
-    problem = planned.problem(needs)
-    key: str | None = None
+@dataclass(frozen=True, slots=True)
+class _Cause:
+    """What all systems that read the same fields share of an item's keys.
+
+    begin: a key is the hash of canonical JSON; this is its part up to the seed (None where inputs cannot be used)
+    seeds: derived from the suite's seeds
+    """
+
+    set_id: str
+    item_id: str
+    begin: str | None
+    problem: str | None
+    seeds: tuple[int, ...]
+
+
+def _cause(planned: PlannedItem, needs: frozenset[Need], seeds: Sequence[int]) -> _Cause:
+    item, problem = planned.item, planned.problem(needs)
+    begin: str | None = None
     if problem is None:
-        cause: dict[str, Any] = {
-            "system": fact.fingerprint,
-            "task": item.task,
-            "language": item.language,
-            "item": [item.subset, item.id],
-            "content": planned.content(needs),
-            "seed": None if fact.deterministic else derived,
-        }
-        key = sha256_json(cause)
-    return Row(system, planned.set_id, item.id, seed, derived, key, problem)
+        named: dict[str, JSON] = {"content": planned.content(needs), "item": [item.subset, item.id]}
+        begin = canonical_json({**named, "language": item.language})[:-1] + ',"seed":'
+    return _Cause(planned.set_id, item.id, begin, problem, tuple(derive_seed(seed, item.id) for seed in seeds))
+
+
+def _tail(task: Task, fingerprint: str) -> str:
+    """The part of a key's JSON after the seed: what all items of a set share. Names stand in alphabetical order."""
+    return "," + canonical_json({"system": fingerprint, "task": task})[1:]
+
+
+def _row(system: str, seeds: Sequence[int], number: int, cause: _Cause, end: str, fact: SystemFacts) -> Row:
+    derived = cause.seeds[number]
+    key: str | None = None
+    if cause.begin is not None:
+        seed = "null" if fact.deterministic else str(derived)
+        key = sha256_bytes((cause.begin + seed + end).encode())
+    return Row(system, cause.set_id, cause.item_id, seeds[number], derived, key, cause.problem)

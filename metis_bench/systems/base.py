@@ -135,8 +135,8 @@ def require_package(package: str, what: str, extra: str) -> str:
         raise missing_extra(what, package, extra) from None
 
 
-def fingerprint(system: System) -> str:
-    """sha256 of all that decides a system's output besides the item and the seed (design §2.2).
+def causes(system: System) -> dict[str, JSON]:
+    """All that decides a system's output besides the item and the seed (design §2.2).
 
     Adapter source (its module, its bases and what these import from their own folder), parameters with file contents in
     place of paths, versions of the packages it declares, and the audio decoding version. Not its name, not any path.
@@ -144,13 +144,16 @@ def fingerprint(system: System) -> str:
     params: dict[str, JSON] = dict(system.params.model_dump(mode="json", exclude=set(system.place_params)))
     for name in system.file_params:
         params[name] = sha256_path(Path(getattr(system.params, name)))
-    return sha256_json(
-        {
-            "class": type(system).__qualname__,
-            "source": source_hash(type(system), System),
-            "params": params,
-            "packages": {p: require_package(p, type(system).__name__, system.extra) for p in system.packages},
-            "audio": AUDIO_VERSION,
-            **({} if (identity := system.identity()) is None else {"identity": identity}),
-        }
-    )
+    return {
+        "class": type(system).__qualname__,
+        "source": source_hash(type(system), System),
+        "params": params,
+        "packages": {p: require_package(p, type(system).__name__, system.extra) for p in system.packages},
+        "audio": AUDIO_VERSION,
+        **({} if (identity := system.identity()) is None else {"identity": identity}),
+    }
+
+
+def fingerprint(system: System) -> str:
+    """sha256 of its causes."""
+    return sha256_json(causes(system))

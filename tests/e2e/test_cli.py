@@ -153,6 +153,8 @@ def test_doctor(metis_bench: Command) -> None:
         ("walk",),
         ("run", "suites/se.yaml", "--config", "no.yaml"),
         ("run", "suites/se.yaml", "--profile", "papier"),
+        ("run", "suites/se.yaml", "--executor", "local:2"),
+        ("run", "suites/se.yaml", "--store", "memory://gone-when-the-process-is"),
         ("show", "latest", "x"),
     ],
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from metis_bench.engine.generate import quiet
+from metis_bench.engine.progress import quiet
 from metis_bench.listen.build import Options, build
 from tests.e2e.conftest import Command
 from tests.listen.conftest import honest, make_run, rate

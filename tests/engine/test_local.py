@@ -5,14 +5,17 @@ from __future__ import annotations
 import atexit
 import os
 import signal
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from metis_bench.engine.local import TIMED_OUT, Crash, LocalExecutor, Task
+from metis_bench.engine.executor import TIMED_OUT, Crash, Task
+from metis_bench.engine.local import LocalPool
+from metis_bench.engine.process import environment
 from metis_bench.errors import MetisBenchError
 
 HANDLER = f"{__name__}:Handler"
@@ -41,6 +44,11 @@ class Handler:
             if word == "env":
                 yield os.environ.get("CUDA_VISIBLE_DEVICES")
                 continue
+            if word == "complain":
+                sys.stderr.write("I do not like this one\n")
+            if word == "last words":
+                sys.stderr.write("out of memory\n")
+                os.kill(os.getpid(), signal.SIGKILL)
             print("noise on stdout")
             yield (self.init, word)
 
@@ -49,9 +57,12 @@ class Handler:
             self.init.with_name("closed").touch()
 
 
+def pool_of(init: Any, gpus: Sequence[str | None] = (None, None), **options: Any) -> LocalPool:
+    return LocalPool(HANDLER, init, [environment(1, len(gpus), gpu) for gpu in gpus], **{"timeout_s": 10, **options})
+
+
 def run(tasks: list[Task], **options: Any) -> dict[tuple[int, int], Any]:
-    arguments: dict[str, Any] = {"workers": 2, "timeout_s": 10, **options}
-    with LocalExecutor(HANDLER, "hello", **arguments) as pool:
+    with pool_of("hello", **options) as pool:
         seen = [([t is x for x in tasks].index(True), step, result) for t, step, result in pool.run(tasks)]
     assert len({s[:2] for s in seen}) == len(seen), "a step came twice"
     return {(t, s): r for t, s, r in seen}
@@ -72,21 +83,27 @@ def test_a_dying_worker_costs_one_step(capfd: pytest.CaptureFixture[str]) -> Non
     assert capfd.readouterr().out == "", "a worker's prints must not reach stdout"
 
 
+def test_last_words_are_of_the_step_that_died() -> None:
+    results = run([Task(["complain", "die", "a", "complain", "last words"], 5)], gpus=[None])
+    assert results[0, 1] == Crash("the worker died (killed by signal 9)")
+    assert results[0, 4] == Crash("the worker died (killed by signal 9): out of memory")
+
+
 def test_a_worker_that_is_done_closes_its_handler_and_runs_exit_hooks(tmp_path: Path) -> None:
-    with LocalExecutor(HANDLER, tmp_path / "hook", 1, timeout_s=10) as pool:
+    with pool_of(tmp_path / "hook", [None]) as pool:
         list(pool.run([Task(["at exit"], 1)]))
         assert not (tmp_path / "closed").exists()
     assert (tmp_path / "closed").exists() and (tmp_path / "hook").exists()
 
 
 def test_a_hanging_worker_is_killed() -> None:
-    results = run([Task(["sleep", "after"], 2)], timeout_s=0.5, grace_s=2.0, workers=1)
+    results = run([Task(["sleep", "after"], 2)], timeout_s=0.5, grace_s=2.0, gpus=[None])
     assert results[0, 0] == Crash(TIMED_OUT.format(0.5))
     assert results[0, 1] == ("hello", "after")
 
 
 def test_loading_a_model_has_a_grace_of_its_own() -> None:
-    results = run([Task(["load slowly", "after"], 2)], timeout_s=1, workers=1)
+    results = run([Task(["load slowly", "after"], 2)], timeout_s=1, gpus=[None])
     assert results == {(0, 0): ("hello", "load slowly"), (0, 1): ("hello", "after")}
 
 
@@ -104,13 +121,13 @@ def test_a_worker_that_is_slow_to_end_fails_nothing(monkeypatch: pytest.MonkeyPa
 
 
 def test_one_worker_a_gpu() -> None:
-    results = run([Task(["env"]) for _ in range(6)], gpus=["3", "5"], workers=9)
+    results = run([Task(["env"]) for _ in range(6)], gpus=["3", "5"])
     assert set(results.values()) <= {"3", "5"}
 
 
 def test_a_worker_that_cannot_start_is_told_once() -> None:
     with (
         pytest.raises(MetisBenchError, match=r"cannot start.*no model"),
-        LocalExecutor(HANDLER, "cannot start", 2, timeout_s=10) as pool,
+        pool_of("cannot start") as pool,
     ):
         list(pool.run([Task(["a"])]))

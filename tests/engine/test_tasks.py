@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 
 from metis_bench.config import Config
-from metis_bench.engine.generate import gpus_for, unchanged, workers_for
+from metis_bench.engine.executor import Work
+from metis_bench.engine.generate import unchanged, workers_for
 from metis_bench.engine.inspect import item_record, read_lines, verify_corpora
+from metis_bench.engine.local import LocalExecutor
+from metis_bench.engine.outputs import Outputs
 from metis_bench.engine.prepare import past_rtf, plan_cells, prepare
 from metis_bench.engine.run import RunResult
 from metis_bench.engine.store import Store
@@ -206,10 +209,17 @@ def test_the_unmeasured_run_has_a_time_limit_of_its_own(
 def test_no_devices_means_no_gpu(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     big, small = systems.get("toy-lazy"), systems.get("toy-noise")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
-    assert gpus_for(big, config) == ("0", "1") and workers_for(big, config) == 2
-    assert gpus_for(small, config) == () and workers_for(small, config) == config.workers
+    object.__setattr__(config, "workers", 3)
+
+    def seen(gpu: Any, alone: bool = False) -> list[str | None]:
+        work = Work("toys", "", None, tasks=9, timeout_s=1, gpu=gpu, alone=alone)
+        return [env.get("CUDA_VISIBLE_DEVICES") for env in LocalExecutor(config).environments(work)]
+
+    assert seen("own", alone=True) == ["0", "1"] and workers_for(big, config) == 2
+    assert seen("none") == [None] * config.workers and workers_for(small, config) == config.workers
+    assert seen("own") == ["0", "1"] and seen("shared") == ["0", "1", "0"]
     object.__setattr__(config, "devices", ())
-    assert gpus_for(big, config) == ("",), "and what is there is hidden"
+    assert seen("own", alone=True) == [""], "and what is there is hidden"
     assert workers_for(big, config) == 1
 
 
@@ -221,6 +231,8 @@ def test_a_plan_reckons_with_the_workers_that_a_system_gets(go: Go, make_suite: 
         make_suite(systems=["toy-lazy", {"toy-noise": {"delay_s": 0.02}}], corpora=more, seeds=[9]), config
     )
     rtf = past_rtf(prepared.suite, Store(config.store))
-    for cell in plan_cells(prepared, Store(config.store), config):
+    outputs = Outputs(prepared.plan, Store(config.store))
+    outputs.look(prepared.plan.rows)
+    for cell in plan_cells(prepared, outputs, config):
         share = 1 if cell["system"] == "toy-lazy" else config.workers
         assert cell["estimate_s"] == pytest.approx(cell["hours"] * 3600 * rtf[cell["system"]] / share)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from metis_bench.audio import Audio, encode_wav
-from metis_bench.engine.generate import quiet
+from metis_bench.engine.progress import quiet
 from metis_bench.engine.store import Store
 from metis_bench.hashing import sha256_bytes
 from metis_bench.listen.build import Built, Options, build

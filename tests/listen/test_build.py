@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from metis_bench.audio import Audio, load
-from metis_bench.engine.generate import quiet
+from metis_bench.engine.progress import quiet
 from metis_bench.errors import UsageError
 from metis_bench.hashing import sha256_file
 from metis_bench.listen import clips

@@ -12,8 +12,10 @@ import pytest
 from metis_bench.audio import Audio, encode_wav
 from metis_bench.corpora.base import Item, LoadedCorpus, Params, Subset
 from metis_bench.errors import CorpusError
+from metis_bench.hashing import sha256_json
 from metis_bench.suite.plan import Plan, SystemFacts, make_plan, test_sets
 from metis_bench.suite.schema import Stats, Suite, SystemSpec
+from reference_models.seeds import derive_seed
 
 test_sets.__test__ = False  # type: ignore[attr-defined]  # a function of the package, not a test
 
@@ -67,6 +69,25 @@ def test_same_inputs_same_plan_whatever_the_path(tmp_path: Path) -> None:
     first, second = plan(tmp_path / "one"), plan(tmp_path / "two")
     assert first.rows == second.rows
     assert first.hash == second.hash
+
+
+def test_keys_are_the_hash_of_their_causes(tmp_path: Path) -> None:
+    """They are put together from parts that rows share: a store of today must be found tomorrow."""
+    p = plan(tmp_path)
+    facts = {"x": ("fx", "source", False), "oracle": ("fo", "reference", True)}
+    for row in p.rows:
+        planned, (fingerprint, field, deterministic) = p.item(row), facts[row.system]
+        cause = {
+            "system": fingerprint,
+            "task": "se",
+            "language": "en",
+            "item": [planned.item.subset, row.item_id],
+            "content": {field: planned.files[field].sha256},
+            "seed": None if deterministic else derive_seed(row.seed, row.item_id),
+        }
+        assert row.key == sha256_json(cause)
+        assert row.derived_seed == derive_seed(row.seed, row.item_id)
+    assert p.hash == sha256_json([[s.id, s.list_hash] for s in p.sets] + [r.to_json() for r in p.rows])
 
 
 def test_content_changes_keys_and_hash(tmp_path: Path) -> None:
