@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
@@ -208,6 +208,24 @@ class ToyLazy(System):
             time.sleep(1.0)
             self.loaded.add(request.task)
         return request.source
+
+
+@systems.register("toy-bus")
+class ToyBus(_Toy):
+    """Copies sources three at a time, half a second a batch."""
+
+    needs: ClassVar[frozenset[Field]] = frozenset({"source"})
+
+    def batch_on(self, gpu: bool) -> int:
+        return 3
+
+    def generate(self, request: Request) -> Audio:
+        assert request.source is not None
+        return request.source
+
+    def generate_all(self, requests: Sequence[Request]) -> Iterator[Audio | ItemError]:
+        time.sleep(0.5)
+        yield from super().generate_all(requests)
 
 
 @systems.register("toy-timer")

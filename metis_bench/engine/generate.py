@@ -145,13 +145,17 @@ class GenerateHandler:
                 checked.append(error.message)
         total = sum(one[0].seconds for one in checked if not isinstance(one, str))
         return [
-            one if isinstance(one, str) else self._record(*one, wall * one[0].seconds / total, peak) for one in checked
+            one if isinstance(one, str) else self._record(*one, wall * one[0].seconds / total, wall, peak)
+            for one in checked
         ]
 
-    def _record(self, output: Audio, clipped: int, wall: float, peak: float) -> tuple[bytes, dict[str, Any]]:
+    def _record(
+        self, output: Audio, clipped: int, share: float, wall: float, peak: float
+    ) -> tuple[bytes, dict[str, Any]]:
+        """share: its part of the batch's time; wall: the batch's, for which every item of it waits."""
         data = audio.encode_wav(output)
         facts = {"bytes": len(data), "rate": output.rate, "seconds": output.seconds, "over_full_scale": clipped}
-        return data, {"audio": facts, "wall_s": wall, "peak_mb": peak, "hardware": self.hardware}
+        return data, {"audio": facts, "wall_s": share, "latency_s": wall, "peak_mb": peak, "hardware": self.hardware}
 
     def _generate(self, requests: Sequence[Request]) -> list[Audio | str]:
         """What the system returns for each, or the reason. What it raises befalls all that it has not returned."""

@@ -193,7 +193,12 @@ def _job(outputs: Outputs, row: int, steps: Steps) -> ScoreJob:
         text=item.text,
         output=inputs.pop("output"),
         inputs=inputs,
-        generation={"wall_s": made.wall_s, "audio_s": made.seconds, "peak_mb": made.peak_mb},
+        generation={
+            "wall_s": made.wall_s,
+            "latency_s": made.latency_s,
+            "audio_s": made.seconds,
+            "peak_mb": made.peak_mb,
+        },
         steps=steps,
     )
 

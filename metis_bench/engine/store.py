@@ -34,6 +34,7 @@ ALTERED = "the stored output was altered on disk; it is removed, run again to ma
 class Made:
     """A generation as the rest of the engine sees it: the wav (`size` in bytes), and what making it cost.
 
+    wall_s: its share of its batch's time; latency_s: of all of the batch, for which it waited
     hardware: the same object for all that were made under the same conditions
     """
 
@@ -43,6 +44,7 @@ class Made:
     seconds: float
     over_full_scale: int
     wall_s: float
+    latency_s: float
     peak_mb: float
     hardware: Mapping[str, JSON]
 
@@ -53,7 +55,8 @@ class Made:
             sound, hardware = record["audio"], record["hardware"]
             shared = known.setdefault(str(hardware), hardware)
             facts = (sound["bytes"], sound["rate"], sound["seconds"], sound["over_full_scale"])
-            return Made(str(sound["sha256"]), *facts, record["wall_s"], record["peak_mb"], shared)
+            costs = (record["wall_s"], record["latency_s"], record["peak_mb"])
+            return Made(str(sound["sha256"]), *facts, *costs, shared)
         except (KeyError, TypeError):
             return None
 
@@ -61,7 +64,8 @@ class Made:
         """The record."""
         sound: dict[str, JSON] = {"bytes": self.size, "rate": self.rate, "seconds": self.seconds}
         sound.update(over_full_scale=self.over_full_scale, sha256=self.sha256)
-        return {"audio": sound, "wall_s": self.wall_s, "peak_mb": self.peak_mb, "hardware": self.hardware}
+        costs: dict[str, JSON] = {"wall_s": self.wall_s, "latency_s": self.latency_s, "peak_mb": self.peak_mb}
+        return {"audio": sound, **costs, "hardware": self.hardware}
 
 
 class Store:

@@ -57,16 +57,16 @@ class Latency(_Cost):
     @property
     def columns(self) -> tuple[Column, ...]:
         """One column; the median and the 95th percentile over items stand beside the mean."""
-        help_ = "Wall-clock seconds a generation; depends on the machine and on how long the outputs are."
+        help_ = "Wall-clock seconds until an output is there, with all of its batch; depends on the machine."
         return (Column("latency", "Latency", "lower", None, decimals=3, unit="s", help=help_),)
 
     def signature(self) -> Mapping[str, JSON]:
         """Name and version only."""
-        return {"metric": "latency", "version": 1}
+        return {"metric": "latency", "version": 2}
 
     def score(self, sample: Sample) -> dict[str, Score]:
-        """wall_s as recorded. Raises Undefined when it was not."""
-        return {"latency": Score("ok", _number(sample, "wall_s"))}
+        """latency_s as recorded: of a batch, all of it. Raises Undefined when it was not."""
+        return {"latency": Score("ok", _number(sample, "latency_s"))}
 
 
 @metrics.register("peak_mb")

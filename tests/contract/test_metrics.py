@@ -68,7 +68,7 @@ def sample(metric: Metric, output: Clip, **fields: Any) -> Sample:
         "source": clip(speech()),
     }
     base.update(fields)
-    costs = {"wall_s": 0.5, "audio_s": 2.0, "peak_mb": 100.0}
+    costs = {"wall_s": 0.5, "latency_s": 0.5, "audio_s": 2.0, "peak_mb": 100.0}
     return Sample("i", metric.context.task, "en", output, generation=costs, feature=lambda e, c: e.extract(c), **base)
 
 

@@ -54,7 +54,7 @@ def paths(store: Store, space: str) -> list[str]:
 
 def record(sha256: str) -> dict[str, Any]:
     audio = {"bytes": 100, "rate": 8000, "seconds": 0.1, "over_full_scale": 0, "sha256": sha256}
-    return {"audio": audio, "wall_s": 1.0, "peak_mb": 2.0, "hardware": {"cpu": "one"}}
+    return {"audio": audio, "wall_s": 1.0, "latency_s": 1.0, "peak_mb": 2.0, "hardware": {"cpu": "one"}}
 
 
 def test_round_trip(store: Store) -> None:
@@ -79,7 +79,7 @@ def test_a_damaged_record_is_none(store: Store, damage: bytes) -> None:
     assert store.generation("abcd") is None
 
 
-@pytest.mark.parametrize("lacking", ["audio", "wall_s", "hardware"])
+@pytest.mark.parametrize("lacking", ["audio", "wall_s", "latency_s", "hardware"])
 def test_a_generation_that_lacks_something_is_none(store: Store, lacking: str) -> None:
     kept = record(store.put_audio(AUDIO))
     store.put("generation", "abcd", kept)
@@ -93,7 +93,7 @@ def test_a_generation_without_its_whole_audio_is_none(store: Store) -> None:
     sha256 = store.put_audio(AUDIO)
     store.put("generation", "abcd", record(sha256))
     found = store.generation("abcd")
-    assert found == Made(sha256, 100, 8000, 0.1, 0, 1.0, 2.0, {"cpu": "one"})
+    assert found == Made(sha256, 100, 8000, 0.1, 0, 1.0, 1.0, 2.0, {"cpu": "one"})
     assert found.to_json() == record(sha256)
     name = f"audio/{sha256[:2]}/{sha256}.wav"
     store.files.write(name, b"x" * 99)

@@ -79,7 +79,7 @@ def test_rows_with_one_key_are_made_once(outputs: Outputs) -> None:
     rows = outputs.lacking("toy-noise")
     assert len(rows) == 6
     for row in rows:
-        outputs.take(str(row.key), {"record": Made("0" * 64, 1, 8000, 1.0, 0, 1.0, 1.0, {}).to_json()})
+        outputs.take(str(row.key), {"record": Made("0" * 64, 1, 8000, 1.0, 0, 1.0, 1.0, 1.0, {}).to_json()})
     assert outputs.lacking("again") == [], "the same system under another name"
     assert all(isinstance(outputs.of(row), Made) for row in outputs.plan.rows)
 
@@ -103,7 +103,7 @@ def test_what_was_made_since_the_plan_is_not_made_again(house: Path, config: Con
     handler = GenerateHandler(WorkerInit(config.plugins, "toy-noise", {}, config.store))
     files = {"source": (str(path), sha256_file(path))}
     jobs = tuple(Job(key, key, "", "se", "en", 0, {}, files, None, 1.0) for key in ("aa", "bb", "cc"))
-    record = Made(store.put_audio(b"x"), 1, 8000, 1.0, 0, 1.5, 2.0, {"cpu": "another"}).to_json()
+    record = Made(store.put_audio(b"x"), 1, 8000, 1.0, 0, 1.5, 1.5, 2.0, {"cpu": "another"}).to_json()
     store.put("generation", "bb", record)
     first, second, third = handler.run(jobs, 0)
     assert second == {"record": record}

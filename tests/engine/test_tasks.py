@@ -197,6 +197,19 @@ def test_what_a_task_loads_at_its_first_item_is_not_timed_as_generation(go: Go) 
     assert len(seconds) == 6 and max(seconds) < 0.9
 
 
+def test_every_item_of_a_batch_waits_for_all_of_it(go: Go) -> None:
+    """The batch's time is shared out for the real-time factor, and is everybody's latency."""
+    result = go(corpora={"toy": {"corpus": "toy", "count": 6}}, systems=["toy-bus"], metrics=["rtf", "latency"])
+    lines = read_lines(result.folder / "generations.jsonl")
+    batches: dict[float, list[float]] = {}
+    for line in lines:
+        batches.setdefault(line["latency_s"], []).append(line["wall_s"])
+    assert sorted(len(shares) for shares in batches.values()) == [3, 3]
+    for latency, shares in batches.items():
+        assert latency >= 0.5 and sum(shares) == pytest.approx(latency)
+    assert cells(result, "latency")["toy", "toy-bus"]["value"] >= 0.5
+
+
 def test_the_unmeasured_run_has_a_time_limit_of_its_own(
     go: Go, config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,7 +58,7 @@ def build_sample(
     generation: Mapping[str, JSON] | None = None,
 ) -> Sample:
     """A Sample whose audio fields are arrays at `rate` Hz; features are extracted on every call (no store)."""
-    cost: Mapping[str, JSON] = {"wall_s": 1.0, "audio_s": len(output) / rate, "peak_mb": None}
+    cost: Mapping[str, JSON] = {"wall_s": 1.0, "latency_s": 2.0, "audio_s": len(output) / rate, "peak_mb": None}
     return Sample(
         item_id="item",
         task=task,

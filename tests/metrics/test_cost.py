@@ -7,7 +7,7 @@ import pytest
 
 from metis_bench.corpora.base import Params
 from metis_bench.metrics.base import MetricContext, Undefined, metrics
-from metis_bench.metrics.cost import PeakMemory, RealTimeFactor
+from metis_bench.metrics.cost import Latency, PeakMemory, RealTimeFactor
 from tests.metrics.conftest import MakeSample
 
 SILENCE = np.zeros(1600)
@@ -18,6 +18,13 @@ def test_rtf_is_wall_time_over_audio_time(make_sample: MakeSample, make_context:
     sample = make_sample(SILENCE, 16_000, generation={"wall_s": 3.0, "audio_s": 4.0, "peak_mb": None})
     assert metric.score(sample)["rtf"].value == 0.75
     assert not metric.keyed and metric.columns[0].worst is None and metric.columns[0].direction == "lower"
+
+
+def test_latency_is_what_an_item_waits_with_its_batch(
+    make_sample: MakeSample, make_context: Callable[..., MetricContext]
+) -> None:
+    sample = make_sample(SILENCE, 16_000, generation={"wall_s": 3.0, "latency_s": 12.0, "audio_s": 4.0})
+    assert Latency(Params(), make_context()).score(sample)["latency"].value == 12.0
 
 
 @pytest.mark.parametrize("audio_s", [0.0, None])
