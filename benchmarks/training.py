@@ -44,7 +44,7 @@ from reference_models.training.batches import TokenBatches, generator
 from reference_models.training.logs import METRICS, read_metrics
 from reference_models.training.loop import train
 from reference_models.training.models import Trainee, build
-from reference_models.training.processes import Processes
+from reference_models.training.processes import Processes, leave
 from reference_models.training.recipe import load
 from reference_models.training.run import loop_config
 from reference_models.training.shards import Example, Shards
@@ -229,6 +229,7 @@ def main() -> None:
     args = arguments()
     if args.child is not None:
         measure_all(args, [Way(way["precision"], way["recompute"]) for way in json.loads(args.ways)], args.child)
+        leave()
         return
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     main_process = os.environ.get("RANK", "0") == "0"
@@ -248,6 +249,7 @@ def main() -> None:
     if args.padding_only:
         return
     found = rounds(args)
+    leave()
     if main_process:
         rows = [{**asdict(way), "lines": lines} for way, lines in found.items()]
         print(json.dumps(rows, indent=1) if args.json else table(found, processes))

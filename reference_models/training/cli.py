@@ -220,6 +220,7 @@ def _train(
     rooms: Path | None,
     converter: str,
 ) -> None:
+    from reference_models.training.processes import leave
     from reference_models.training.recipe import load
     from reference_models.training.run import Simulation, run
 
@@ -231,6 +232,7 @@ def _train(
     )  # fmt: skip
     for path in paths:
         click.echo(path)
+    leave()
     if result.interrupted:
         click.echo(f"stopped at step {result.step} of {loaded.steps}; the same command goes on", err=True)
         raise SystemExit(INTERRUPTED)

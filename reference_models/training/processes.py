@@ -113,6 +113,16 @@ class Processes:
         self.accelerator.wait_for_everyone()
 
 
+def leave() -> None:
+    """The last thing that a command does where it may be one of several processes: all of them end, and none before.
+
+    A process that exits in a group may abort instead, and its launcher then reports a failure.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        Processes().wait()
+        torch.distributed.destroy_process_group()
+
+
 def gradient_norm(parameters: list[Any], largest: float) -> float:
     """The norm of a whole gradient, which is clipped to `largest`. The same in all processes."""
     return float(whole(torch.nn.utils.clip_grad_norm_(parameters, largest)))

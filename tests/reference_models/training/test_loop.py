@@ -108,8 +108,10 @@ def test_lora_dropout_resumes_exactly(tmp_path: Path, data: Path) -> None:
 SCRIPT = """
 import sys
 from pathlib import Path
+from reference_models.training.processes import leave
 from tests.reference_models.training.test_loop import config, run
 run(Path(sys.argv[1]), Path(sys.argv[2]), config(**eval(sys.argv[3])))
+leave()
 """
 
 

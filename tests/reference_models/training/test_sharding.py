@@ -20,7 +20,7 @@ from reference_models.training.loop import LoopConfig, Trained, train
 from reference_models.training.models import build
 from reference_models.training.objectives import Loss, Objective, Stage1Objective
 from reference_models.training.optim import OptimConfig
-from reference_models.training.processes import Processes
+from reference_models.training.processes import Processes, leave
 from reference_models.training.recipe import load
 from reference_models.training.shards import Shards
 from reference_models.training.spectra import MelDistance
@@ -106,6 +106,7 @@ def work(data: Path, out: Path) -> None:
         run("pretraining", data, out / ("pretraining" if os.environ["RANK"] == "0" else "nothing"))
     except MetisError as found:
         (out / f"alone-{os.environ['RANK']}.txt").write_text(str(found))
+    leave()
 
 
 @pytest.fixture(scope="module")
