@@ -24,7 +24,7 @@ from reference_models.config import FEATURE_SAMPLE_RATE, Task
 from reference_models.errors import InputError
 from reference_models.hub import place
 from reference_models.mini import hear, listen, watch
-from reference_models.mini.corpus import Recordings
+from reference_models.mini.corpus import VOICES, Recordings
 from reference_models.mini.espeak import EspeakEngine
 from reference_models.mini.grammar import Split
 from reference_models.registry import FILES
@@ -90,10 +90,10 @@ class Work:
 
 
 @contextmanager
-def recordings(split: Split = "training") -> Iterator[Recordings]:
+def recordings(split: Split = "training", voices: int = VOICES) -> Iterator[Recordings]:
     """The utterances of a split."""
     with EspeakEngine() as engine:
-        yield Recordings(engine, split)
+        yield Recordings(engine, split, voices)
 
 
 def features(work: Work, name: str) -> dict[str, Any] | None:
@@ -233,7 +233,8 @@ class Tokens:
 
     def _write(self, work: Work, name: str, split: Split, count: int, copies: int) -> dict[str, Any]:
         source, out = open_source(work.weights), work.folder / "data" / name
-        with recordings(split) as made, counting(name) as show:
+        voices = min(VOICES, count // 2) if self.task == "tts" else VOICES  # everybody says two things at least
+        with recordings(split, voices) as made, counting(name) as show:
             utterances = made.utterances(count, single=self.task == "tts")
             world = World(CHANCES, SyntheticNoise(Voices.of(utterances)), voices=Voices.of(utterances))
             report = tokenize(
