@@ -9,23 +9,25 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 from metis_bench.config import RAY, Config, cpu_count
-from metis_bench.engine.executor import Executor, Link, Pool, Work
+from metis_bench.engine.executor import Executor, Link, Outcome, Pool, Task, Work
 from metis_bench.engine.fitness import Probe, shared
 from metis_bench.engine.process import environment
 from metis_bench.engine.ray_link import RayLink, pickled
 from metis_bench.engine.ray_nodes import Node, Nodes, Shape, keyed, shape
 from metis_bench.engine.store import Store
-from metis_bench.errors import MissingPrerequisite, missing_extra
+from metis_bench.errors import Interrupted, MissingPrerequisite, missing_extra
 
+KNOCK_S = 10.0  # how long an address may take to answer
 TICK_S = 1.0  # how often nodes are looked at
 LOST_S = 60.0  # how long a run without any node waits for another
 BUSY_S = 30.0  # after so long without a free place people are told what is waited for
@@ -55,6 +57,7 @@ def connected(address: str) -> Iterator[Any]:
     main = threading.current_thread() is threading.main_thread()
     former = signal.getsignal(signal.SIGTERM)
     try:
+        _knock(address)
         ray.init(address=address, log_to_driver=False, logging_level="ERROR")
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         told = " ".join(str(error).split())[:500]
@@ -68,6 +71,13 @@ def connected(address: str) -> Iterator[Any]:
             yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raise OSError where nobody listens: Ray would go on asking for minutes."""
+    host, colon, port = address.rpartition("//")[2].rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
 
 
 class RayExecutor(Executor):
@@ -173,6 +183,13 @@ class RayPool(Pool):
                 unfit[node.name] = reason
                 self._executor.tell(f"node {node.name} is left out for '{self._work.what}': {reason}")
         return fit, unfit, asked
+
+    def run(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
+        """As every pool. Raises Interrupted where Ray's client has lost the cluster."""
+        try:
+            yield from super().run(tasks)
+        except ConnectionError as error:
+            raise Interrupted(f"the connection to the Ray cluster is lost: {error}", fix=RESUME) from None
 
     def open(self, avoid: str | None) -> Link | None:
         """On the node with the most room."""

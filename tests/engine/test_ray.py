@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -231,6 +232,18 @@ def test_without_a_cluster_it_says_how_to_start_one(
     monkeypatch.setattr(ray, "init", refuse)
     with pytest.raises(MissingPrerequisite, match=r"no Ray cluster at 'auto': Could not find"):
         run(make_suite(), replace(config, executor="ray"))
+
+
+def test_where_nobody_listens_nothing_waits(
+    make_suite: MakeSuite, config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        for executor in (f"ray:{address}", f"ray://{address}"):
+            with pytest.raises(MissingPrerequisite, match=r"no Ray cluster at .*refused"):
+                run(make_suite(), replace(config, executor=executor))
 
 
 def test_addresses() -> None:
