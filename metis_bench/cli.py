@@ -12,6 +12,7 @@ import click
 
 from metis_bench import __version__
 from metis_bench.cli_baselines import baselines
+from metis_bench.cli_bench import bench
 from metis_bench.cli_compare import compare, gate, sensitivity
 from metis_bench.cli_export import export
 from metis_bench.cli_listen import listen
@@ -54,6 +55,7 @@ cli.add_command(watch)
 cli.add_command(publish)
 cli.add_command(export)
 cli.add_command(baselines)
+cli.add_command(bench)
 
 
 @cli.command()

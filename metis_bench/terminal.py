@@ -50,6 +50,11 @@ def progress() -> Iterator[ProgressCallback]:
         yield update
 
 
+def say(line: str) -> None:
+    """A line on stderr, above the bars."""
+    err.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 def show_results(result: RunResult) -> None:
     """Leaderboards of the headline columns, checks and failures, then where the report is."""
     data = result.results

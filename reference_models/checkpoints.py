@@ -79,7 +79,7 @@ def open_source(
 
     Fails with `MetisError` (no such device here) or `CheckpointError` (no such folder).
     """
-    _check_device(device)
+    check_device(device)
     if where in ("random-tiny", "random-full"):
         size: Size = "tiny" if where == "random-tiny" else "full"
         return RandomWeights(size, seed, dtype=dtype, device=device, attention=attention)
@@ -91,7 +91,7 @@ def open_source(
     return Checkpoints(folder, dtype=dtype, device=device, attention=attention)
 
 
-def _check_device(device: Device) -> None:
+def check_device(device: Device) -> None:
     """Before gigabytes are read for it."""
     try:
         torch.empty(0, device=device)

@@ -22,7 +22,6 @@ from metis_bench.audio import Audio
 from metis_bench.config import Config, load_plugins
 from metis_bench.engine.executor import START_GRACE_S, Executor, Task, Work
 from metis_bench.engine.fitness import file_checks, system_check
-from metis_bench.engine.memory import peak_mb, reset_peak
 from metis_bench.engine.outputs import Outputs
 from metis_bench.engine.process import CROWD, THREADS
 from metis_bench.engine.progress import Counted, Progress
@@ -34,6 +33,7 @@ from metis_bench.provenance import hardware
 from metis_bench.suite.plan import AUDIO_FIELDS, FILE_FIELDS, Plan, Row
 from metis_bench.suite.schema import Suite, SystemSpec
 from metis_bench.systems.base import Request, System, systems
+from reference_models.memory import peak_mb, reset_peak
 
 MAX_OUTPUT_S = 1800.0
 CHANGED = "the input file changed while the run was going on: {}"

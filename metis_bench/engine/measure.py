@@ -62,14 +62,14 @@ def measure(
 ) -> Scores:
     """Scores of every (row, applicable metric). folder: where they are while the run goes on."""
     scores = Scores(outputs, bound, folder)
-    lacking = _look(scores, _init(bound, outputs.store, config))
+    lacking = _look(scores, metric_init(bound, outputs.store, config))
     order = sorted(lacking, key=lambda row: -_made(outputs, row).seconds)  # longest first: evens out the end
     scores.looked_at = len(order)
     if not order:
         return scores
     steps = {row: tuple(lacking[row]) for row in order}
     used = sorted({index for some in steps.values() for index, _ in some})
-    init, check = _init(bound, outputs.store, config), _check(bound, used, config)
+    init, check = metric_init(bound, outputs.store, config), _check(bound, used, config)
     features = _features(scores, steps)
     extract(features, init, check, executor, config, progress)
     _execute(
@@ -203,6 +203,16 @@ def _job(outputs: Outputs, row: int, steps: Steps) -> ScoreJob:
     )
 
 
+def score_jobs(outputs: Outputs, bound: Sequence[BoundMetric]) -> dict[int, list[ScoreJob]]:
+    """By metric, a job for each of its scores, whatever is in the store: what `metis-bench bench` times."""
+    jobs: dict[int, list[ScoreJob]] = {}
+    for row, metric in _wanted(outputs.plan, bound):
+        key = _cause(outputs.plan.rows[row], bound[metric], outputs)
+        if isinstance(key, str):
+            jobs.setdefault(metric, []).append(_job(outputs, row, ((metric, key),)))
+    return jobs
+
+
 def _features(scores: Scores, steps: Mapping[int, Steps]) -> list[FeatureJob]:
     """What the networks of these scores' metrics have to extract first."""
     clips: dict[int, dict[str, list[Sound]]] = {}
@@ -220,7 +230,8 @@ def _features(scores: Scores, steps: Mapping[int, Steps]) -> list[FeatureJob]:
     return list(out.values())
 
 
-def _init(bound: Sequence[BoundMetric], store: Store, config: Config) -> MetricInit:
+def metric_init(bound: Sequence[BoundMetric], store: Store, config: Config) -> MetricInit:
+    """What a worker builds the metrics from."""
     specs = tuple((b.spec.type, b.spec.params.model_dump(), asdict(b.context)) for b in bound)
     return MetricInit(config.plugins, store.root, specs)
 

@@ -61,13 +61,19 @@ def _tracing(teacher: Trace | None) -> Iterator[Trace]:
 
 
 @torch.inference_mode()
-def agreement(teacher: Metis, other: Metis, batch: Sequence[Prepared]) -> float:
-    """Share of masked tokens, over all steps of stage 1 and S2A, that both draw alike.
+def lesson(teacher: Metis, batch: Sequence[Prepared]) -> Trace:
+    """What the teacher was given at every step, and drew."""
+    with _tracing(None) as trace:
+        teacher.decode(batch)
+    return trace
+
+
+@torch.inference_mode()
+def agreement(theirs: Trace, other: Metis, batch: Sequence[Prepared]) -> float:
+    """Share of masked tokens, over all steps of stage 1 and S2A, that another model draws as the teacher did.
 
     The noise of a step depends on its number only (SeededNoise), so both meet the same.
     """
-    with _tracing(None) as theirs:
-        teacher.decode(batch)
     with _tracing(theirs) as ours:
         other.decode(batch)
     pairs = zip(theirs.drawn, ours.drawn, theirs.steps, strict=True)

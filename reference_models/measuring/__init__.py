@@ -1,0 +1,1 @@
+"""How fast this machine generates: the default mode beside the official mode, and what its arithmetic could give."""

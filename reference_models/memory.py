@@ -1,0 +1,48 @@
+"""Memory of this process and of this machine, where the kernel tells (Linux); no torch."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+
+def reset_peak() -> None:
+    """Start a new peak (Linux; elsewhere the peak since the process began is reported)."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_mb() -> float:
+    """Peak resident set size in MiB since `reset_peak`."""
+    told = _told("/proc/self/status", "VmHWM:")
+    if told is not None:
+        return told
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def resident_mb() -> float | None:
+    """Resident set size in MiB now; None where it is not told."""
+    return _told("/proc/self/status", "VmRSS:")
+
+
+def free_mb() -> float | None:
+    """MiB of main memory that can be had without swapping: what is available (Linux), else all there is."""
+    available = _told("/proc/meminfo", "MemAvailable:")
+    if available is not None:
+        return available
+    with suppress(ValueError, OSError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**20
+    return None
+
+
+def _told(file: str, name: str) -> float | None:
+    """A number of KiB in a file of the kernel's, in MiB."""
+    with suppress(OSError):
+        for line in Path(file).read_text().splitlines():
+            if line.startswith(name):
+                return int(line.split()[1]) / 1024
+    return None
