@@ -1,4 +1,5 @@
 # make demo: install into .venv and run the mini profile of every suite that has one.   make test: lint, types and tests.
+# make benchmark: the table of benchmarks/README.md (an hour or more; QUICK=1: a few minutes, SPEECH=: where LibriSpeech is)
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -6,7 +7,7 @@ MINI := $(sort $(shell grep -l "^  mini:" suites/*.yaml))
 NEED_DATA := $(filter-out $(MINI),$(sort $(wildcard suites/*.yaml)))
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test mini lint types clean
+.PHONY: demo test mini benchmark lint types clean
 
 demo: $(VENV)/.demo
 	@for suite in $(MINI); do \
@@ -21,6 +22,9 @@ test: $(VENV)/.test lint types
 # hours on two cores; in slices with MINUTES=90, goes on where it was
 mini: $(VENV)/.test
 	OMP_NUM_THREADS=1 $(BIN)/metis-train mini --work $(or $(WORK),mini-work) $(if $(MINUTES),--minutes $(MINUTES))
+
+benchmark: $(VENV)/.test
+	$(BIN)/python benchmarks/all.py $(if $(QUICK),--quick) $(if $(SPEECH),--speech "$(SPEECH)")
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -15,6 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from _rows import Row, add_option, write
+
 from metis_bench.baselines.conformance import requests
 from metis_bench.baselines.host import Host, Made
 from metis_bench.baselines.manifest import read
@@ -92,12 +94,17 @@ def main() -> None:
     """Print the three."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, default=500)
+    add_option(parser)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         ramp = system(Path(folder))
-        print(f"start of a worker: {1000 * statistics.median(starts(ramp)):.0f} ms (median of 10)")
-        print(f"protocol: {1000 * protocol(ramp, args.items):.2f} ms an item, over {args.items}")
-        print(f"as a system: {1000 * whole(ramp, args.items):.2f} ms an item")
+        start, item = 1000 * statistics.median(starts(ramp)), 1000 * protocol(ramp, args.items)
+        print(f"start of a worker: {start:.0f} ms (median of 10)")
+        print(f"protocol: {item:.2f} ms an item, over {args.items}")
+        system_item = 1000 * whole(ramp, args.items)
+        print(f"as a system: {system_item:.2f} ms an item")
+    costs = {"start of a worker": start, "protocol, an item": item, "as a system, an item": system_item}
+    write(args.rows, [Row(f"competitor in a process of its own: {what}", "ms", ms) for what, ms in costs.items()])
 
 
 if __name__ == "__main__":

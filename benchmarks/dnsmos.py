@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from _rows import Aim, Row, add_option, write
 from speechmos import dnsmos as official
 
 from metis_bench.audio import F32, load
@@ -57,6 +58,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=20)
     parser.add_argument("--threads", type=int, default=0)
+    add_option(parser)
     args = parser.parse_args()
 
     def ours(audio: F32) -> dict[str, float]:
@@ -79,6 +81,8 @@ def main() -> None:
     print(f"{len(clips)} files, {seconds:.1f} s of audio, {windows} windows, {os.cpu_count()} cores")
     for name, total in totals.items():
         print(f"{name:12} {total:7.2f} s   {1000 * total / windows:6.1f} ms a window   RTF {total / seconds:.3f}")
+    what = f"DNSMOS of {len(clips)} recordings, {seconds:.0f} s, against speechmos"
+    write(args.rows, [Row(what, "s", totals["metis-bench"], totals["speechmos"], aim=Aim("ratio", ">=", 3))])
     print(f"ratio        {totals['speechmos'] / totals['metis-bench']:7.2f} x   largest difference {worst:.1e}")
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _rows import Aim, Row, add_option, write
 
 from metis_bench.audio import Audio, encode_wav
 from metis_bench.config import Config
@@ -68,6 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=120)
     parser.add_argument("--seconds", type=float, default=10.0, help="length of a clip")
+    add_option(parser)
     args = parser.parse_args()
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     from ray.cluster_utils import Cluster
@@ -95,6 +97,17 @@ def main() -> None:
     print(f"efficiency at two workers: {took['one node'] / took['two nodes'] / 2:.2f}")
     print(f"two nodes against this machine alone: {took['local, two workers'] / took['two nodes']:.2f} x")
     print(f"equal results: {all(results == found[0] for results in found)}")
+    same = None if all(results == found[0] for results in found) else "the results differ"
+    two, local = took["two nodes"], took["local, two workers"]
+    write(
+        args.rows,
+        [
+            Row(
+                "a run on two Ray nodes, against one", "s", two, took["one node"], aim=Aim("ratio", ">=", 1.8), why=same
+            ),
+            Row("a run on two Ray nodes, against two local workers", "s", two, local),
+        ],
+    )
 
 
 if __name__ == "__main__":

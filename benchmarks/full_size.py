@@ -22,7 +22,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from _rows import Row, add_option
+from _rows import write as write_rows
 
+from metis_bench.bench.clips import buzz
 from reference_models.checkpoints import open_source
 from reference_models.config import Task, VisualConfig
 from reference_models.errors import MetisError
@@ -76,11 +79,7 @@ class Result:
 
 def voice(seconds: float, seed: int) -> Speech:
     """A buzz with a moving pitch, and some noise: 16 kHz."""
-    rng = np.random.default_rng(seed)
-    t = np.arange(int(seconds * 16_000)) / 16_000
-    phase = 2 * np.pi * np.cumsum(120 + 40 * np.sin(2 * np.pi * (0.5 + rng.random()) * t)) / 16_000
-    wave = sum(np.sin(k * phase) / k for k in range(1, 12)) + 0.1 * rng.standard_normal(len(t))
-    return Speech((0.1 * wave).astype(np.float32), 16_000)
+    return Speech(buzz(seconds, seed, 16_000), 16_000)
 
 
 def job_of(task: str, options: Options) -> Job:
@@ -159,14 +158,20 @@ def main() -> None:
     parser.add_argument("--compute", choices=DTYPES, default=Options.compute, help="precision of stage 1 and S2A")
     parser.add_argument("--threads", type=int, default=Options.threads)
     parser.add_argument("--json", action="store_true", help="one object a line")
+    add_option(parser)
     options = vars(parser.parse_args())
-    tasks, as_json = options.pop("tasks"), options.pop("json")
+    tasks, as_json, to = options.pop("tasks"), options.pop("json"), options.pop("rows")
+    rows = []
     if not as_json:
         print("| task | stage 1 | load s | generate s | samples | peak GB |\n| --- | --- | --- | --- | --- | --- |")
     try:
         for r in run(tasks, Options(**options)):
             line = f"| {r.task} | {r.variant} | {r.load:.1f} | {r.generate:.1f} | {r.samples} | {r.peak / 1e9:.2f} |"
             print(json.dumps(asdict(r)) if as_json else line, flush=True)
+            rows.append(Row(f"full size from files, {r.task}: load", "s", r.load))
+            rows.append(Row(f"full size from files, {r.task}: generate {options['seconds']:g} s", "s", r.generate))
+            rows.append(Row(f"full size from files, {r.task}: peak memory", "GB", r.peak / 1e9))
+        write_rows(to, rows)
     except MetisError as error:
         raise SystemExit(str(error)) from error
 

@@ -15,6 +15,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
+from _rows import Row, add_option, write
 
 from metis_bench import stats
 from metis_bench.comparison import Difference, Side, paired
@@ -128,7 +129,9 @@ def main() -> None:
     """Print the three tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=2000)
-    runs = parser.parse_args().runs
+    add_option(parser)
+    args = parser.parse_args()
+    runs, rows = args.runs, []
     print("clusters  seeds  columns   interval holds   p <= 0.05   with Holm")
     for world in (
         *(World(clusters=k) for k in (8, 12, 24, 60, 200)),
@@ -138,6 +141,9 @@ def main() -> None:
     ):
         held, raw, family = covered(world, 0.0, runs)
         print(f"{world.clusters:8}  {world.seeds:5}  {world.columns:7}   {held:14.3f}   {raw:9.3f}   {family:9.3f}")
+        kind = f"{world.clusters} clusters, {world.seeds} seeds, {world.columns} columns, effects {world.effect:g}"
+        rows.append(Row(f"share of 95 % intervals that hold the truth: {kind}", "", held))
+    write(args.rows, rows)
     print(f"\nthe gate, {min(runs, 500)} runs, margin 0.3, 60 clusters:   loss   verdicts")
     for loss, missing in ((0.0, False), (0.3, False), (0.6, False), (0.0, True)):
         found = verdicts(World(clusters=60), loss, 0.3, min(runs, 500), missing)

@@ -16,10 +16,12 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from _rows import Aim, Row, add_option, write
 
 from metis_bench.audio import Audio, encode_wav
 
 RATE = 16_000
+FLAT = 0.9  # few items over many: at most about a tenth more
 SUITE = """\
 name: memory
 task: se
@@ -64,16 +66,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--items", type=int, nargs="+", default=[60, 6000])
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    add_option(parser)
     args = parser.parse_args()
     if args.folder:
         measured(args.folder)
         return
+    peaks = []
     for count in args.items:
         with tempfile.TemporaryDirectory() as folder:
             make(Path(folder), count)
             command = [sys.executable, __file__, "--folder", folder]
             own, worker = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
         print(f"{count:6} items: the run's own process {own} MB, its largest worker {worker} MB", flush=True)
+        peaks.append((float(own), float(worker)))
+    (few, small), (many, large) = peaks[0], peaks[-1]
+    what = f"memory of a run, {args.items[-1]} items against {args.items[0]}"
+    flat = Aim("ratio", ">=", FLAT)
+    write(
+        args.rows,
+        [
+            Row(f"{what}: its own process", "MB", many, few, aim=flat),
+            Row(f"{what}: its largest worker", "MB", large, small, aim=flat),
+        ],
+    )
 
 
 if __name__ == "__main__":

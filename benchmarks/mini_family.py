@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _rows import Aim, Row, add_option, write
 
 from metis_bench.audio import load
 from metis_bench.config import load_config
@@ -56,15 +57,27 @@ class Results:
         return None if found is None else Cell(found["value"], *found["ci"], found["n"], found["N"])
 
 
-def told(name: str, target: str, met: bool | None, *cells: Cell | None) -> None:
+ROWS: list[Row] = []  # of the table of all benchmarks
+
+
+def told(name: str, target: str, met: bool | None, *cells: Cell | None, aim: Aim | None = None) -> None:
     """One line: met, missed, or not measured."""
+    ours, other = (*(None if cell is None else cell.value for cell in cells), None)[:2]
+    why = "not run" if ours is None else None
+    ROWS.append(Row(f"mini family, {name} ({target})", "", ours, other, aim=aim, why=why))
     state = "not run" if met is None or None in cells else "met   " if met else "MISSED"
     print(f"{state}  {name:34} {target:38} {'   '.join(map(str, cells))}")
 
 
 def most(name: str, cell: Cell | None, limit: float, unit: str = "% WER") -> None:
     """A mean that may be so high."""
-    told(name, f"<= {limit:.1f} {unit}", None if cell is None else cell.value <= limit, cell)
+    told(
+        name,
+        f"<= {limit:.1f} {unit}",
+        None if cell is None else cell.value <= limit,
+        cell,
+        aim=Aim("ours", "<=", limit),
+    )
 
 
 def lower(name: str, ours: Cell | None, other: Cell | None, what: str) -> None:
@@ -112,7 +125,13 @@ def report(got: Results, mos: Results, folder: Path, store: Store) -> None:
             most(f"codec resynthesis, {test_set}", got("metis-mini-codec", test_set, WER), truth.value + 5)
     most("TTS", got("metis-mini-tts", "mini-tts", WER), 20)
     identified = top_one(folder, store, "mini-tts", "metis-mini-tts")
-    told("TTS, talker identified", ">= 60 % top-1 of 12", identified and identified.value >= 60, identified)
+    told(
+        "TTS, talker identified",
+        ">= 60 % top-1 of 12",
+        identified and identified.value >= 60,
+        identified,
+        aim=Aim("ours", ">=", 60),
+    )
     most("VC", got("metis-mini-vc", "mini-vc", WER), 15)
     vc = [got("metis-mini-vc", "mini-vc", c) for c in ("sim.ge2e", "sim.ge2e.source")]
     higher("VC, nearer the prompt's talker", vc[0], vc[1], "SIM to prompt, to source")
@@ -157,6 +176,7 @@ def main() -> None:
     parser.add_argument("--system", help="only these")
     parser.add_argument("--items", type=int, help="of each set, instead of all")
     parser.add_argument("--json", type=Path, help="what model cards show, for `metis-train pack --results`")
+    add_option(parser)
     parser.add_argument("--out", type=Path, default=Path("runs"))
     given = parser.parse_args()
     config = load_config(None)
@@ -172,6 +192,7 @@ def main() -> None:
         results.append(Results(ended.results))
         folders.append(ended.folder)
     report(results[0], results[1], folders[0], Store(config.store))
+    write(given.rows, ROWS)
     if given.json:
         given.json.write_text(json.dumps(cards(results[0]), indent=1), encoding="utf-8")
 

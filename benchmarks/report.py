@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _rows import Aim, Row, add_option, write
 
 from metis_bench.audio import Audio, encode_wav
 from metis_bench.hashing import sha256_bytes
 
 SET = "speech/test"
+AIMS = (Aim("ours", "<=", 10), Aim("ours", "<=", 1000))  # seconds and MB of a report
 # id, label, direction, decimals, unit, best value, worst value
 COLUMNS = (
     ("wer.synthetic", "WER", "lower", 2, "%", 0.0, 100.0),
@@ -120,8 +122,8 @@ def _results(names: list[str], items: int, seeds: int, clusters: int, values: di
     }
 
 
-def measured(what: str, folder: Path) -> None:
-    """One of the two in this process: seconds, MB of memory, MB of pages, files."""
+def measured(what: str, folder: Path, to: Path | None = None) -> None:
+    """One of the two in this process: seconds, MB of memory, MB of pages, files. to: a file for the first two."""
     from metis_bench.report import render
 
     def audio(_: str) -> Path:
@@ -140,6 +142,8 @@ def measured(what: str, folder: Path) -> None:
     html = sum(p.stat().st_size for p in files if p.suffix == ".html") / 1e6
     data = sum(p.stat().st_size for p in files if p.suffix == ".js") / 1e6
     told = f"{what:8} {seconds:5.1f} s ({busy:.1f} s of CPU)  {peak:6.0f} MB"
+    if to is not None:
+        to.write_text(json.dumps([seconds, peak]), encoding="utf-8")
     print(f"{told}  HTML {html:5.2f} MB  data {data:6.1f} MB  {len(files)} files")
 
 
@@ -148,16 +152,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in (("systems", 10), ("items", 2020), ("seeds", 3), ("clusters", 500)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
+    add_option(parser)
     args = parser.parse_args()
     if args.measure:
-        measured(args.measure[0], Path(args.measure[1]))
+        measured(args.measure[0], *map(Path, args.measure[1:]))
         return
+    rows, size = [], f"{args.systems} systems x {args.items} items x {args.seeds} seeds"
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         fabricate(run, args.systems, args.items, args.seeds, args.clusters)
         for what in ("report", "publish"):
-            subprocess.run([sys.executable, __file__, "--measure", what, str(run)], check=True)
+            to = Path(folder) / f"{what}.json"
+            subprocess.run([sys.executable, __file__, "--measure", what, str(run), str(to)], check=True)
+            seconds, peak = json.loads(to.read_text(encoding="utf-8"))
+            aims = AIMS if what == "report" else (None, None)
+            rows += [Row(f"{what} of {size}", "s", seconds, aim=aims[0])]
+            rows += [Row(f"{what} of {size}: memory", "MB", peak, aim=aims[1])]
+    write(args.rows, rows)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Large plans: how long planning and resuming take, and what a run keeps in memory.
 
-    python benchmarks/scale.py
+    python benchmarks/scale.py [--quick]
 
 Makes a corpus of short noisy tones, then measures, each in a process of its own, on the wall clock and in CPU seconds
 (on a busy machine only these mean anything):
@@ -12,7 +12,8 @@ resume    that run again: the plan, every output and score found in the store, f
 report    its report
 memory    the peak of the run's own process with few items and with many, of one system, generated and scored
 
-A cell is an output: one system, one item, one seed. Metrics: SI-SDR and the real-time factor.
+A cell is an output: one system, one item, one seed. Metrics: SI-SDR and the real-time factor. --quick: a fiftieth of
+it, to see that it works.
 """
 
 from __future__ import annotations
@@ -27,10 +28,14 @@ import time
 from pathlib import Path
 
 import numpy as np
+from _rows import Aim, Row, add_option, write
 
 from metis_bench.audio import Audio, encode_wav
 
 ITEMS, SYSTEMS, FINISHED, FEW = 5000, 20, 500, 50
+QUICK = (100, 5, 20, 10)
+SECONDS_AIM = {"plan": 3.0, "resume": 3.0}
+FLAT = 0.9  # few items over many: at most about a tenth more
 RATE, SECONDS = 8000, 0.25
 SUITE = """\
 name: scale
@@ -41,13 +46,13 @@ metrics: [si_sdr, rtf]
 """
 
 
-def make(folder: Path) -> None:
+def make(folder: Path, items: int, systems: int) -> None:
     """Files, a manifest, a suite."""
     t = np.arange(int(RATE * SECONDS)) / RATE
     lines = []
     for part in ("clean", "noisy"):
         (folder / part).mkdir(parents=True)
-    for number in range(ITEMS):
+    for number in range(items):
         rng = np.random.default_rng(number)
         clean = 0.1 * np.sin(2 * np.pi * rng.uniform(100, 1000) * t)
         for part, noise in (("clean", 0.0), ("noisy", 0.02)):
@@ -56,7 +61,7 @@ def make(folder: Path) -> None:
         files = {"source": f"noisy/{number}.wav", "reference": f"clean/{number}.wav"}
         lines.append(json.dumps({"id": str(number), **files}))
     (folder / "manifest.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    entries = ", ".join(f"{{s{i}: {{system: low-pass, cutoff_hz: {1000 + 100 * i}}}}}" for i in range(SYSTEMS))
+    entries = ", ".join(f"{{s{i}: {{system: low-pass, cutoff_hz: {1000 + 100 * i}}}}}" for i in range(systems))
     (folder / "suite.yaml").write_text(SUITE.format(path=folder, systems=entries), encoding="utf-8")
 
 
@@ -91,14 +96,14 @@ def step(name: str, folder: Path, items: int, systems: int) -> None:
     print(json.dumps([time.perf_counter() - wall, time.process_time() - cpu, peak]))
 
 
-def measured(name: str, folder: Path, items: int, systems: int) -> float:
-    """Print a line; returns the peak of memory in MB."""
+def measured(name: str, folder: Path, items: int, systems: int) -> tuple[float, float]:
+    """Print a line; returns seconds of wall clock, and the peak of memory in MB."""
     command = [sys.executable, __file__, "--step", name, "--folder", str(folder)]
     command += ["--items", str(items), "--systems", str(systems)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     wall, cpu, peak = json.loads(done.stdout)
     print(f"{name:7} {items * systems:7,} cells: {wall:6.2f} s, {cpu:5.2f} s of CPU, peak {peak:4.0f} MB", flush=True)
-    return float(peak)
+    return float(wall), float(peak)
 
 
 def main() -> None:
@@ -108,17 +113,25 @@ def main() -> None:
         parser.add_argument(name, help=argparse.SUPPRESS)
     for name in ("--items", "--systems"):
         parser.add_argument(name, type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--quick", action="store_true", help="small numbers")
+    add_option(parser)
     args = parser.parse_args()
     if args.step:
         step(args.step, Path(args.folder), args.items, args.systems)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        make(Path(folder))
-        measured("plan", Path(folder), ITEMS, SYSTEMS)
-        for name in ("run", "resume", "report"):
-            measured(name, Path(folder), FINISHED, SYSTEMS)
-        few, many = (measured("memory", Path(folder), items, 1) for items in (FEW, ITEMS))
-    print(f"memory of the run's own process: {1024 * (many - few) / (ITEMS - FEW):.1f} kB an item")
+    items, systems, finished, few = QUICK if args.quick else (ITEMS, SYSTEMS, FINISHED, FEW)
+    rows = []
+    with tempfile.TemporaryDirectory() as made:
+        folder = Path(made)
+        make(folder, items, systems)
+        for name, many in (("plan", items), ("run", finished), ("resume", finished), ("report", finished)):
+            wall, _ = measured(name, folder, many, systems)
+            aim = Aim("ours", "<=", SECONDS_AIM[name]) if name in SECONDS_AIM else None
+            rows.append(Row(f"{name}, {many * systems:,} cells", "s", wall, aim=aim))
+        small, large = (measured("memory", folder, count, 1)[1] for count in (few, items))
+    print(f"memory of the run's own process: {1024 * (large - small) / (items - few):.1f} kB an item")
+    what = f"memory of a run's own process, {items:,} items against {few}"
+    write(args.rows, [*rows, Row(what, "MB", large, small, aim=Aim("ratio", ">=", FLAT))])
 
 
 if __name__ == "__main__":

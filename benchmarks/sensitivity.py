@@ -14,6 +14,7 @@ from collections.abc import Callable
 from unittest import mock
 
 import numpy as np
+from _rows import Row, add_option, write
 
 from metis_bench import sensitivity
 from metis_bench.metrics.wer import edits, errors, words
@@ -94,6 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--systems", type=int, default=10)
     parser.add_argument("--items", type=int, default=2020)
+    add_option(parser)
     arguments = parser.parse_args()
     data, heard = made(arguments.systems, arguments.items)
 
@@ -110,6 +112,9 @@ def main() -> None:
     slow = seconds(lambda: [edits(text, said) for text, said in pairs])
     fast = seconds(lambda: [errors(words(text), words(said)) for text, said in pairs])
     print(f"errors of {len(pairs)} pairs {fast:6.2f} s, by edits {slow:6.2f} s: {slow / fast:.1f} times as fast")
+    readings = f"all readings of a WER, {len(pairs)} transcripts"
+    counted = f"errors of {len(pairs)} transcripts, against `edits`"
+    write(arguments.rows, [Row(readings, "s", whole), Row(counted, "s", fast, slow)])
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from _rows import Row, add_option, write
 from numpy.typing import NDArray
 
 from reference_models.config import SEMANTIC_RATE
@@ -198,6 +199,19 @@ def table(found: dict[Way, list[dict[str, float]]], outside: int) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
 
 
+def shared(found: dict[Way, list[dict[str, float]]], args: argparse.Namespace) -> list[Row]:
+    """For the table of all benchmarks: each way beside the first one."""
+    rows, first = [], 0.0
+    for way, lines in found.items():
+        tokens = median(line["tokens_per_second"] for line in lines)
+        first = first or tokens
+        again = ", blocks recomputed" if way.recompute else ""
+        many = "" if way.launch is None or way.launch[0] == 1 else f", {way.launch[0]} processes ({way.launch[1]})"
+        what = f"training {args.recipe} {args.size}, {way.precision}{again}{many}, against the first way"
+        rows.append(Row(what, "tokens/s", tokens, first, higher=True))
+    return rows
+
+
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -219,6 +233,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--cpu", action="store_true")
     parser.add_argument("--padding-only", action="store_true", help="train nothing")
     parser.add_argument("--json", action="store_true")
+    add_option(parser)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--ways", help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -251,6 +266,7 @@ def main() -> None:
     found = rounds(args)
     leave()
     if main_process:
+        write(args.rows, shared(found, args))
         rows = [{**asdict(way), "lines": lines} for way, lines in found.items()]
         print(json.dumps(rows, indent=1) if args.json else table(found, processes))
 

@@ -16,11 +16,13 @@ from tests.conftest import REPO
 
 @pytest.fixture(scope="module")
 def simulation() -> ModuleType:
+    sys.path.insert(0, str(REPO / "benchmarks"))  # for what scripts share
     spec = importlib.util.spec_from_file_location("intervals", REPO / "benchmarks" / "intervals.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["intervals"] = module  # its dataclasses look themselves up
     spec.loader.exec_module(module)
+    sys.path.remove(str(REPO / "benchmarks"))
     return module
 
 

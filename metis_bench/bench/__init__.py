@@ -40,6 +40,9 @@ def bench(
     A part that cannot be measured here says why (`unavailable`: reason and fix), and the other one is measured.
     Raises UsageError, SuiteError. say: told what is about to happen
     """
+    for part in (generating, scored):
+        if part is not None:
+            part.check()
     where = provenance.collect()
     names = where["packages"]
     assert isinstance(names, dict)

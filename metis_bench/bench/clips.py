@@ -68,10 +68,8 @@ def buzz(seconds: float, seed: int, rate: int) -> F32:
 def own(folder: Path, count: int, seconds: float | None) -> tuple[list[Utterance], str]:
     """Recordings of a folder, evenly taken, cut to `seconds` if given; texts are the `.txt` beside them.
 
-    Undecodable ones are passed over. Raises UsageError where there is none.
+    Undecodable ones are passed over. Raises UsageError where fewer than two are left.
     """
-    if not folder.is_dir():
-        raise UsageError(f"--clips: no such folder: {folder}")
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES)
     chosen = [files[round(i)] for i in np.linspace(0, len(files) - 1, min(count, len(files)))]
     made = []

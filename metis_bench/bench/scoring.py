@@ -52,6 +52,12 @@ class Scoring:
     seconds: float | None = None
     budget_s: float = 10.0
 
+    def check(self) -> None:
+        """Raises UsageError for a metric or a folder that there is not."""
+        chosen(self.metrics)
+        if self.clips is not None and not self.clips.is_dir():
+            raise UsageError(f"--clips: no such folder: {self.clips}")
+
 
 @dataclass(frozen=True)
 class RateJob:
@@ -141,7 +147,7 @@ def chosen(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     known = {*every, *(name.partition(".")[0] for name in every)}
     for name in names:
         if name not in known:
-            raise UsageError(f"unknown metric '{name}'{nearest(name, known)}", fix=f"one of {', '.join(sorted(known))}")
+            raise UsageError(f"unknown metric '{name}'{nearest(name, known)}")
     return {n: e for n, e in every.items() if not names or n in names or n.partition(".")[0] in names}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -36,9 +36,8 @@ def _generation(part: Mapping[str, Any]) -> None:
         threads = f", {part['threads']} threads" if part["device"] == "cpu" else ""
         prompt = "no" if part["task"] == "se" else f"{part['prompt_seconds']:g} s"
         title = f"generation: {part['size']} {part['task']}, {prompt} prompt, {part['seconds']:g} s target, "
-        table = _table(f"{title}{part['device_name']}{threads}")
-        for name in ("mode", "dtype", "batch", "seconds", "RTF", "speed-up", "TFLOP/s", "of limit", "GB", "tokens"):
-            table.add_column(name, justify="left" if name in ("mode", "dtype", "tokens") else "right")
+        names = ("mode", "dtype", "batch", "s", "RTF", "speed-up", "TFLOP/s", "of limit", "GB", "tokens")
+        table = _table(f"{title}{part['device_name']}{threads}", names, left=("mode", "dtype", "tokens"))
         for row in part["rows"]:
             table.add_row(*map(escape, _mode(row)))
         out.print(table)
@@ -46,7 +45,7 @@ def _generation(part: Mapping[str, Any]) -> None:
         out.print(
             f"medians of {part['repeats']}; speed-up: over the official mode (the release, pass for pass, in fp32)"
             f"\nlimit: TFLOP/s of a large matrix product here: {limits}\n"
-            "tokens: equal to the official mode's (fp32), or the share that is drawn as fp32 draws them; random weights",
+            "tokens: equal to the official mode's (fp32), or the share that is drawn as in fp32; weights are random",
             markup=False,
             highlight=False,
             soft_wrap=True,
@@ -54,9 +53,13 @@ def _generation(part: Mapping[str, Any]) -> None:
     _missing("generation", part["unavailable"])
 
 
-def _table(title: str) -> Table:
-    """Narrow, so that ten columns fit into a terminal of 80."""
-    return Table(title=escape(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+def _table(title: str, names: Sequence[str], left: Sequence[str]) -> Table:
+    """A title, and an empty table that is narrow: ten columns fit into a terminal of 80."""
+    out.print(f"\n[bold]{escape(title)}[/]", highlight=False, soft_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, pad_edge=False)
+    for name in names:
+        table.add_column(name, justify="left" if name in left else "right", no_wrap=name not in ("tokens", ""))
+    return table
 
 
 def _mode(row: Mapping[str, Any]) -> list[str]:
@@ -70,8 +73,8 @@ def _mode(row: Mapping[str, Any]) -> list[str]:
         _number(row["seconds"], 2),
         _number(row["rtf"], 3),
         _number(row["speed_up"], 2),
-        _number(row["tflop_per_second"], 3),
-        "" if row["of_limit"] is None else f"{row['of_limit']:.0%}",
+        f"{row['tflop_per_second']:.3g}",
+        f"{row['of_limit']:.0%}",
         _number(row["memory_gb"], 2),
         "" if row["mode"] == "official" else same if row["alike"] is None else f"{row['alike']:.1%}",
     ]
@@ -87,9 +90,7 @@ def _scoring(part: Mapping[str, Any]) -> None:
         sound = part["clips"]
         seconds = sum(sound["seconds"]) / sound["count"]
         title = f"scoring: one worker, {part['threads']} thread; {sound['what']}, {seconds:.1f} s a clip"
-        table = _table(title)
-        for name in ("metric", "clips", "RTF", "audio seconds a second", ""):
-            table.add_column(name, justify="left" if name in ("metric", "") else "right")
+        table = _table(title, ("metric", "clips", "RTF", "audio s a second", ""), left=("metric", ""))
         for row in part["rows"]:
             told = row["failed"] or ""
             table.add_row(
