@@ -31,7 +31,7 @@ SUITE = """\
 name: executors
 task: se
 corpora: {{speech: {{corpus: folder, task: se, path: {path}}}}}
-systems: [log-mmse]
+systems: [logmmse]
 metrics: [dnsmos, estoi]
 """
 
