@@ -171,7 +171,7 @@ def cells(row: Row, quick: bool) -> list[str]:
 
     aim = "" if row.aim is None else str(row.aim)
     if row.why is not None:
-        return [row.what, row.unit, f"not measured: {row.why}", "", "", "", aim, ""]
+        return [row.what, row.unit, row.why if row.ours else f"not measured: {row.why}", "", "", "", aim, ""]
     met = {True: "yes", False: "no", None: ""}[row.met]
     ratio = "" if row.ratio is None else f"{number(row.ratio)} x"
     values = [number(value) for value in (row.ours, row.other, row.limit)]

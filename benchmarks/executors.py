@@ -37,17 +37,17 @@ metrics: [dnsmos, estoi]
 
 
 def make(folder: Path, clips: int, seconds: float) -> None:
-    """Clips of modulated tones in noise."""
+    """Clips of modulated tones in noise, in a folder of their own, and a suite beside it."""
     t = np.arange(int(RATE * seconds)) / RATE
     for part in ("clean", "noisy"):
-        (folder / part).mkdir(parents=True)
+        (folder / "speech" / part).mkdir(parents=True)
     for number in range(clips):
         rng = np.random.default_rng(number)
         clean = 0.1 * np.sin(2 * np.pi * rng.uniform(100, 400) * t) * (1 + np.sin(2 * np.pi * 4 * t))
         for part, noise in (("clean", 0.0), ("noisy", 0.02)):
             samples = (clean + noise * rng.standard_normal(len(t))).astype(np.float32)
-            (folder / part / f"{number}.wav").write_bytes(encode_wav(Audio(samples, RATE)))
-    (folder / "suite.yaml").write_text(SUITE.format(path=folder), encoding="utf-8")
+            (folder / "speech" / part / f"{number}.wav").write_bytes(encode_wav(Audio(samples, RATE)))
+    (folder / "suite.yaml").write_text(SUITE.format(path=folder / "speech"), encoding="utf-8")
 
 
 def timed(folder: Path, name: str, workers: int, executor: str) -> tuple[float, dict[str, Any]]:
