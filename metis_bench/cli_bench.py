@@ -36,7 +36,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: tuple[st
     callback=split_names,
     help="Precisions of the default mode (default: float32,bfloat16).",
 )
-@click.option("--batch", metavar="N,N", multiple=True, callback=_numbers, help="Batch sizes (default: 1,8; GPU: 1,16).")
+@click.option("--batch", metavar="N,N", multiple=True, callback=_numbers, help="Batch sizes (default: 1,4; GPU: 1,16).")
 @click.option("--compile", "compiled", is_flag=True, help="The default mode once more, compiled (takes minutes).")
 @click.option(
     "--seconds", type=click.FloatRange(0.1, 30), default=2.0, show_default=True, help="Of speech to generate."

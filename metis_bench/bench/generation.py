@@ -48,7 +48,7 @@ class Generating:
 
     def batches_on(self, gpu: bool) -> tuple[int, ...]:
         """Full size on a CPU takes minutes a clip, so one will do."""
-        return self.batches or ((1, 16) if gpu else (1,) if self.size == "full" else (1, 8))
+        return self.batches or ((1, 16) if gpu else (1,) if self.size == "full" else (1, 4))
 
     def repeats_on(self, gpu: bool) -> int:
         """Likewise."""

@@ -21,6 +21,7 @@ from reference_models.flops import Count, counting
 from reference_models.measuring.agreement import Trace, agreement, lesson
 from reference_models.measuring.clock import STAGES, Clock, limit
 from reference_models.measuring.inputs import DTYPES, held, prepared
+from reference_models.memory import give_back
 from reference_models.noise import Noise, SeededNoise
 from reference_models.pipeline import Metis
 from reference_models.prepare import Prepared
@@ -187,18 +188,22 @@ class Bench:
         return [self._row(entry, batch, theirs) for entry in self.entries]
 
     def _warm_up(self, entry: Entry, batch: Sequence[Prepared]) -> None:
-        """Once, with equal noise for all: counts, and the codes to compare."""
+        """Once, with equal noise for all: counts, memory, and the codes to compare."""
         metis, parts = entry.metis, entry.metis.parts
         entry.times, entry.codes, entry.count, entry.failed = [], [], Count(), None
-        metis.same_noise = True
+        give_back()
+        metis.same_noise, clock = True, Clock(self.device)
         try:
             if entry.compiled:  # hooks would be compiled, too: it computes what its precision does without
                 metis.run(batch)
+                clock.start()
+                metis.run(batch)
                 entry.count = next(e for e in self.entries if e.dtype == entry.dtype and not e.metis.official).count
             else:
+                clock.start()
                 with counting(parts.stage1, parts.first, parts.fine, parts.decoder) as entry.count:
                     metis.run(batch)
-            entry.codes = metis.codes
+            entry.codes, entry.grown = metis.codes, clock.grown()
         except RuntimeError as error:  # of torch: out of memory, no kernel for this precision, no compiler
             entry.failed = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
         finally:
@@ -213,7 +218,6 @@ class Bench:
                     clock.start()
                     entry.metis.run(batch)
                     entry.times.append(clock.stop())
-                    entry.grown = clock.grown()
 
     def _other_than_exact(self) -> bool:
         return any(entry.failed is None and (entry.dtype != EXACT or entry.compiled) for entry in self.entries)
