@@ -99,6 +99,8 @@ def compare(a: Path, b: Path, systems: Sequence[str] = (), against: Sequence[str
     left = load_run(a)
     right = left if a.resolve() == b.resolve() else load_run(b)
     found = [_compared(one, other) for one, other in _pairs(a, b, left, right, systems, against)]
+    if not found and left is right:
+        raise UsageError(f"{a} has no second system to compare with", fix="name another run, or run more systems")
     if not found:
         raise UsageError("the two runs have no system of the same name", fix="name them: --system A --against B")
     return found
