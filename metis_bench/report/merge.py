@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -268,13 +267,16 @@ def _label(entries: Sequence[_Entry], notes: Notes) -> None:
     """Names that are unique: with the run where several systems have one name."""
     for entry in entries:
         entry.label = entry.system.name
-    for a, b in combinations(entries, 2):
-        if a.system.name == b.system.name:
-            for entry in (a, b):
-                entry.label = f"{entry.system.name} ({entry.parts[0].run.name})"
-            if a.system.fingerprint != b.system.fingerprint:
-                runs = f"{a.parts[0].run.name} and {b.parts[0].run.name}"
-                notes.append(f"{a.system.name} is not the same system in {runs}: weights, code or parameters differ.")
+    for name in dict.fromkeys(entry.system.name for entry in entries):
+        same = [entry for entry in entries if entry.system.name == name]
+        if len(same) == 1:
+            continue
+        for entry in same:
+            entry.label = f"{name} ({entry.parts[0].run.name})"
+        runs = [entry.parts[0].run.name for entry in {e.system.fingerprint: e for e in reversed(same)}.values()][::-1]
+        if len(runs) > 1:
+            told = f"{', '.join(runs[:-1])} and {runs[-1]}"
+            notes.append(f"{name} is not the same system in {told}: weights, code or parameters differ.")
 
 
 def _failures(entries: Sequence[_Entry], set_id: str) -> Iterator[Failure]:
