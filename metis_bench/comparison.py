@@ -189,7 +189,7 @@ def resampled_differences(tests: Sequence[Test], test_set: str) -> list[Tested]:
 def why_unequal(one: Cell, other: Cell, lists: Sequence[str | None]) -> str | None:
     """Why two cells of a column do not compare; None if they do. lists: hashes of the items that they are of."""
     if one.protocol is None or other.protocol is None:
-        return "it depends on the machine, so it is not compared item by item"
+        return "it has no protocol: costs depend on the machine, and runs of older versions tell none"
     if one.protocol == other.protocol:
         return None
     if lists[0] != lists[1]:

@@ -226,8 +226,9 @@ def _entry(what: Watch, path: Path, state: str, judge: Judge) -> Entry | None:
         return Entry(name, content, state, when, "BROKEN", str(error))
     found = gate(result.folder, what.against, what.policy)
     place, lost = os.path.relpath(result.folder, what.folder), _nothing_made(what, result)
-    verdict, reason = (found.verdict, _reason(found, result)) if lost is None else ("BROKEN", lost)
-    return Entry(name, content, state, when, verdict, reason, place, found.checks)
+    if lost is not None:
+        return Entry(name, content, state, when, "BROKEN", lost, place, found.checks)
+    return Entry(name, content, state, when, found.verdict, _reason(found, result), place, found.checks)
 
 
 def _nothing_made(what: Watch, result: RunResult) -> str | None:

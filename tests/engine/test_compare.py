@@ -20,6 +20,8 @@ from metis_bench.engine.seal import broken
 from metis_bench.errors import SuiteError, UsageError
 from metis_bench.gating import EXIT_CODES, Policy, Rule, gate, read_policy
 from metis_bench.report.comparison import comparison_json, comparison_markdown, gate_junit, gate_markdown
+from metis_bench.report.merge import merge
+from metis_bench.report.site import Source, load_runs
 from metis_bench.suite.schema import Suite
 
 Go = Callable[..., Path]
@@ -221,6 +223,15 @@ def test_names_cannot_break_the_tables(runs: Go) -> None:
     result = gate(runs("a"), runs("b"), policy(0.5))
     odd = replace(result, candidate="a\x01", checks=(replace(result.checks[0], reason="bad \x00 \ud800 <x>"),))
     assert "bad ? ? &lt;x&gt;" in gate_junit(odd).decode() and 'name="a? against' in gate_junit(odd).decode()
+
+
+def test_runs_that_measured_costs_share_a_leaderboard(runs: Go) -> None:
+    """Costs carry a signature and no protocol: they keep no runs apart."""
+    metrics = ["toy-level", "rtf"]
+    sources = [Source(runs(name, metrics=metrics, noise=noise), Path) for name, noise in (("a", 0.01), ("b", 0.02))]
+    (board,) = merge(load_runs(sources))
+    assert {s.name for s in board.data.results.systems} == {"gain", "noisy (a)", "noisy (b)"}
+    assert any("Costs are of several runs" in note for note in board.notes)
 
 
 def test_nothing_over_nothing_is_no_number(runs: Go) -> None:

@@ -54,7 +54,7 @@ def test_runs_of_equal_protocols_share_a_leaderboard(two: tuple[Fabricated, Fabr
     assert [r.name for r in one.origins["clean"]] == ["lab", "cluster"], "measured twice, with equal values"
     assert len(one.data.rows) == 24 * 9 and len(one.data.scores) == len(one.data.generations) - 2
     assert all(cell.rank is None for cell in one.data.results.cells), "nobody ranked them together yet"
-    assert one.notes == ("Costs are of several machines: they are shown, and not ranked.",)
+    assert one.notes == ("Costs are of several runs, and the machine decides them: they are shown, and not ranked.",)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,7 @@ def test_runs_of_equal_protocols_share_a_leaderboard(two: tuple[Fabricated, Fabr
         ("untold", "DNSMOS OVRL: its protocol is not told"),
         ("stats", "their intervals are made differently"),
         ("unit", "DNSMOS OVRL means two things"),
+        ("cost", "RTF: the metrics' signatures differ"),
     ],
 )
 def test_what_does_not_compare_stays_apart(two: tuple[Fabricated, Fabricated], change: str, reason: str) -> None:
@@ -75,6 +76,9 @@ def test_what_does_not_compare_stays_apart(two: tuple[Fabricated, Fabricated], c
         next(s for s in results["sets"] if s["id"] == SET)["list_hash"] = "d" * 64
     elif change == "stats":
         results["stats"]["resamples"] = 999
+    elif change == "cost":
+        for cell in (c for c in results["cells"] if c["column"] == "rtf"):
+            cell["signature"] = "another"
     elif change == "unit":
         results["columns"][0]["unit"] = "dB"
     else:
