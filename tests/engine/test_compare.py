@@ -15,6 +15,7 @@ from click.testing import CliRunner
 from metis_bench.cli import cli
 from metis_bench.comparison import compare
 from metis_bench.config import Config
+from metis_bench.engine.inspect import find_run
 from metis_bench.engine.run import RunResult, run
 from metis_bench.engine.seal import broken
 from metis_bench.errors import SuiteError, UsageError
@@ -107,6 +108,14 @@ def test_unknown_names_are_told(runs: Go) -> None:
         compare(alone, alone)
     with pytest.raises(UsageError, match="no system of the same name"):
         compare(base, runs("b", systems=[{"other": {"system": "toy-noise"}}]))
+
+
+def test_half_a_run_is_told(runs: Go, config: Config) -> None:
+    """As where only results were copied."""
+    folder = runs("a")
+    (folder / "run.json").unlink()
+    with pytest.raises(UsageError, match=r"lacks its run\.json"):
+        find_run(str(folder), config)
 
 
 def policy(margin: float, **more: Any) -> Policy:
