@@ -323,6 +323,12 @@ def _fail(error: MetisBenchError) -> int:
     return error.exit_code
 
 
+def _told_by_the_system(error: OSError) -> MetisBenchError:
+    """A disk that is full, a folder that may not be written: the machine's fault, and it says where."""
+    place = error.filename2 or error.filename
+    return MetisBenchError(f"cannot be read or written: {error.strerror or error}", where=place)
+
+
 def main(argv: list[str] | None = None) -> None:
     """The console script. Never shows a traceback unless --debug is given."""
     former = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop is as resumable as Ctrl-C
@@ -339,6 +345,8 @@ def main(argv: list[str] | None = None) -> None:
     except BrokenPipeError:  # the reader of stdout left (| head)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except OSError as error:
+        code = _fail(_told_by_the_system(error))
     except Exception as error:  # a bug of ours: one line and a code of its own, the rest with --debug
         if os.environ.get("METIS_BENCH_DEBUG"):
             raise

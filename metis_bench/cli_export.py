@@ -20,6 +20,13 @@ def _pairs(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> dic
     return {name: dataset for name, _, dataset in pairs}
 
 
+def _address(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """A callback: what a model card may link to."""
+    if value is not None and not value.startswith(("https://", "http://")):
+        raise click.BadParameter("expected an address that begins with https:// or http://")
+    return value
+
+
 @click.command()
 @click.argument("run_name", metavar="RUN")
 @click.option("--format", "format_name", type=click.Choice(NAMES), required=True, help="What to write.")
@@ -49,7 +56,7 @@ def _pairs(_: click.Context, __: click.Parameter, value: tuple[str, ...]) -> dic
     callback=_pairs,
     help="hf, model-index: the benchmark on the hub that a set or corpus is.",
 )
-@click.option("--url", metavar="URL", help="hf, model-index: where the report is published.")
+@click.option("--url", metavar="URL", callback=_address, help="hf, model-index: where the report is published.")
 @config_option
 @json_option
 @debug_option

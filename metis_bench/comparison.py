@@ -99,6 +99,8 @@ def compare(a: Path, b: Path, systems: Sequence[str] = (), against: Sequence[str
     left = load_run(a)
     right = left if a.resolve() == b.resolve() else load_run(b)
     found = [_compared(one, other) for one, other in _pairs(a, b, left, right, systems, against)]
+    if not found and left is right:
+        raise UsageError(f"{a} has no second system to compare with", fix="name another run, or run more systems")
     if not found:
         raise UsageError("the two runs have no system of the same name", fix="name them: --system A --against B")
     return found
@@ -187,7 +189,7 @@ def resampled_differences(tests: Sequence[Test], test_set: str) -> list[Tested]:
 def why_unequal(one: Cell, other: Cell, lists: Sequence[str | None]) -> str | None:
     """Why two cells of a column do not compare; None if they do. lists: hashes of the items that they are of."""
     if one.protocol is None or other.protocol is None:
-        return "it depends on the machine, so it is not compared item by item"
+        return "it has no protocol: costs depend on the machine, and runs of older versions tell none"
     if one.protocol == other.protocol:
         return None
     if lists[0] != lists[1]:

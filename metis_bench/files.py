@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,15 +32,22 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def replace_tree(new: Path, place: Path) -> None:
-    """Move the folder `new` to `place` on the same disk; what was there is gone then, or still there if this fails."""
-    former = place.with_name(f".{place.name}.{os.getpid()}.{secrets.token_hex(4)}.old")
-    had = place.exists()
-    if had:
-        place.rename(former)
-    try:
-        new.rename(place)
-    except OSError:
-        if had:
-            former.rename(place)
-        raise
-    shutil.rmtree(former, ignore_errors=True)
+    """Move the folder `new` to `place` on the same disk; what was there is gone then, or still there if this fails.
+
+    Of several at once the last one wins.
+    """
+    while True:
+        former = place.with_name(f".{place.name}.{os.getpid()}.{secrets.token_hex(4)}.old")
+        with suppress(FileNotFoundError):  # nothing there, or another process has just taken it away
+            place.rename(former)
+        try:
+            new.rename(place)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # another process has put its own there since
+                shutil.rmtree(former, ignore_errors=True)
+                continue
+            with suppress(OSError):
+                former.rename(place)
+            raise
+        shutil.rmtree(former, ignore_errors=True)
+        return

@@ -1,7 +1,7 @@
 """Is a run worse than another? Non-inferiority with a margin a metric: PASS, FAIL, INCONCLUSIVE or INVALID.
 
 The loss of a column is how much worse the candidate is, in the column's unit. With one-sided bounds at the policy's
-level: PASS, the loss is below the margin; FAIL, it is above it (bounds widened by the number of checks, so that more
+level: PASS, the loss is at most the margin; FAIL, it is above it (bounds widened by the number of checks, so that more
 checks do not fail more often by chance); INCONCLUSIVE, the interval holds the margin: more items are needed. INVALID:
 the two cannot be compared, or not all that was planned was measured. What cannot be shown is never a pass.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
@@ -45,7 +46,7 @@ class Policy(BaseModel):
 
     metrics: a column's id, or a family (`wer`: every main WER column), to its rule
     systems: candidate to the baseline's name for it (default: every system of the candidate that ranks, same name)
-    sets: only these test sets or corpora;  level: of the one-sided bounds
+    sets: only these test sets or corpora (default: all of both runs);  level: of the one-sided bounds
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -117,23 +118,31 @@ def _wanted(data: RunData, base: RunData, policy: Policy) -> Iterator[tuple[Rule
         for wanted, known in ((name, set(ours)), (other, theirs)):
             if wanted not in known:
                 raise SuiteError(f"the policy names a system '{wanted}' that is not in the run{nearest(wanted, known)}")
-    columns = data.results.columns
+    sets = _sets(data, base, policy)
     for name, rule in policy.metrics.items():
-        chosen = [c for c in columns if name == c.id or (name == c.family and c.family)]
-        if not chosen:
-            raise SuiteError(
-                f"the policy names a metric '{name}' that the run does not have{nearest(name, [c.id for c in columns])}"
-            )
-        for test_set in data.results.sets:
-            if policy.sets and not {test_set.id, test_set.corpus} & set(policy.sets):
-                continue
-            for system, other in systems.items():
-                for column in chosen:
-                    own = data.cells.get((test_set.id, system, column.id))
-                    measured = base.cells.get((test_set.id, other, column.id))
-                    absent = own is not None and own.status == "not_applicable"
-                    if not absent or (measured is not None and measured.value is not None):
-                        yield rule, system, other, test_set.id, column
+        for column in _columns(name, data, base):
+            for test_set, (system, other) in product(sets, systems.items()):
+                cells = data.cells.get((test_set, system, column.id)), base.cells.get((test_set, other, column.id))
+                if any(cell is not None and cell.status != "not_applicable" for cell in cells):
+                    yield rule, system, other, test_set, column
+
+
+def _columns(name: str, data: RunData, base: RunData) -> list[Column]:
+    """Of a metric of the policy; those of its family that the baseline alone has are not measured, and so no pass."""
+    ours = {c.id: c for c in data.results.columns}
+    if not any(name in (c.id, c.family) for c in ours.values()):
+        raise SuiteError(f"the policy names a metric '{name}' that the run does not have{nearest(name, ours)}")
+    known = {c.id: c for c in base.results.columns} | ours
+    return [c for c in known.values() if name in (c.id, c.family)]
+
+
+def _sets(data: RunData, base: RunData, policy: Policy) -> list[str]:
+    """Those of either run that the policy asks for: a set that the candidate lacks is not measured, and so no pass."""
+    known = {s.id: s.corpus for run in (data, base) for s in run.results.sets}
+    for name in policy.sets:
+        if name not in known and name not in known.values():
+            raise SuiteError(f"the policy names a test set '{name}' that is in neither run{nearest(name, known)}")
+    return [name for name, corpus in known.items() if not policy.sets or {name, corpus} & set(policy.sets)]
 
 
 def check(rule: Rule, sides: tuple[Side, Side], test_set: str, column: Column, level: float, checks: int) -> Check:
@@ -146,9 +155,9 @@ def check(rule: Rule, sides: tuple[Side, Side], test_set: str, column: Column, l
     if found.refused is not None or found.difference is None or spread is None:
         return _with(base, "INVALID", found.refused or "fewer than two clusters: there is nothing to resample")
     sign = 1.0 if column.direction == "lower" else -1.0
-    loss = sign * found.difference
-    high = _bound(sign * spread, level, found.clusters)
-    low = -_bound(-sign * spread, 1 - (1 - level) / checks, found.clusters)
+    loss = sign * found.difference + 0.0  # never -0
+    high = _bound(sign * spread, level, found.clusters) + 0.0
+    low = 0.0 - _bound(-sign * spread, 1 - (1 - level) / checks, found.clusters)
     return _judged(base, rule, found, loss, low, high)
 
 
@@ -159,7 +168,7 @@ def _bound(losses: NDArray[np.float64], level: float, clusters: int) -> float:
 
 def _judged(base: Check, rule: Rule, found: Difference, loss: float, low: float, high: float) -> Check:
     facts = {"loss": loss, "bounds": (low, high), "candidate": found.a, "baseline": found.b, "items": found.pairs}
-    if high < rule.margin:
+    if high <= rule.margin:
         return _with(base, "PASS", f"at most {high:.3g} worse, and {rule.margin:g} are allowed", facts)
     if low > rule.margin:
         return _with(base, "FAIL", f"at least {low:.3g} worse, and {rule.margin:g} are allowed", facts)

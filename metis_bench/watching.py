@@ -42,7 +42,8 @@ Outcome: TypeAlias = Verdict | Literal["BROKEN"]
 class Entry:
     """One checkpoint's line. state: sizes and times of its files; sha256: of their content.
 
-    verdict: BROKEN where no run came of it, `reason` says why;  run: its folder, relative to DIR where that is possible
+    verdict: BROKEN where no run, or no output, came of it, `reason` says why
+    run: its folder, relative to DIR where that is possible
     """
 
     checkpoint: str
@@ -101,8 +102,7 @@ def watch(
     system, _, parameter = what.param.rpartition(".")
     if not system or not parameter:
         raise UsageError(f"--param is NAME.PARAM, as metis-tts.stage1, not '{what.param}'")
-    history = read_history(what.folder)
-    known = {(entry.checkpoint, entry.state) for entry in history}
+    known = {(entry.checkpoint, entry.state) for entry in read_history(what.folder)}
     seen: dict[Path, tuple[str, float]] = {}
     new: list[Entry] = []
     try:
@@ -115,10 +115,9 @@ def watch(
                     waiting = True
                     continue
                 known.add((_name(what, path), state))
-                entry = _entry(what, path, state, history, judge or _run(what.config))
+                entry = _entry(what, path, state, judge or _run(what.config))
                 if entry is not None:
-                    history.append(entry)
-                    write_history(what.folder, history)
+                    _add(what.folder, entry)
                     new.append(entry)
                     told(entry)
             if once and not waiting:
@@ -156,6 +155,17 @@ def write_history(folder: Path, entries: list[Entry]) -> None:
     write_atomic(folder / PAGE, history_page(folder.resolve().name, entries).encode())
 
 
+def _add(folder: Path, entry: Entry) -> None:
+    """Read anew: another command may watch the folder, for other checkpoints or the same."""
+    history = read_history(folder)
+    if not _there(history, entry.checkpoint, entry.sha256):
+        write_history(folder, [*history, entry])
+
+
+def _there(history: list[Entry], name: str, content: str) -> bool:
+    return any((entry.checkpoint, entry.sha256) == (name, content) for entry in history)
+
+
 def exit_code(entries: list[Entry]) -> int:
     """Of the gravest verdict; 0 without any."""
     found = {entry.exit_code for entry in entries}
@@ -190,7 +200,7 @@ def _run(config: Config) -> Judge:
     return lambda suite, require: run(suite, config, require=require)
 
 
-def _entry(what: Watch, path: Path, state: str, history: list[Entry], judge: Judge) -> Entry | None:
+def _entry(what: Watch, path: Path, state: str, judge: Judge) -> Entry | None:
     """Run and gate one checkpoint; None where its content is in the history already, or it has vanished.
 
     An error that names its file is its fault: BROKEN. All others are the suite's or this machine's, and are raised.
@@ -200,7 +210,7 @@ def _entry(what: Watch, path: Path, state: str, history: list[Entry], judge: Jud
         content = sha256_json({f.relative_to(path).as_posix(): sha256_file(f) for f in _files(path)})
     except FileNotFoundError:
         return None
-    if any((entry.checkpoint, entry.sha256) == (name, content) for entry in history):
+    if _there(read_history(what.folder), name, content):
         return None
     suite = what.suite(path)
     when = datetime.now(timezone.utc).isoformat(timespec="seconds")
@@ -215,8 +225,19 @@ def _entry(what: Watch, path: Path, state: str, history: list[Entry], judge: Jud
             raise
         return Entry(name, content, state, when, "BROKEN", str(error))
     found = gate(result.folder, what.against, what.policy)
-    place = os.path.relpath(result.folder, what.folder)
+    place, lost = os.path.relpath(result.folder, what.folder), _nothing_made(what, result)
+    if lost is not None:
+        return Entry(name, content, state, when, "BROKEN", lost, place, found.checks)
     return Entry(name, content, state, when, found.verdict, _reason(found, result), place, found.checks)
+
+
+def _nothing_made(what: Watch, result: RunResult) -> str | None:
+    """Why no output at all came of the checkpoint (it cannot be loaded, or gives NaN everywhere); None if one did."""
+    system = what.param.rpartition(".")[0]
+    made = [g for key, g in load_run(result.folder).generations.items() if key[2] == system]
+    if not made or any(g.status == "ok" for g in made):
+        return None
+    return f"none of {len(made)} outputs was made: {made[0].reason}"
 
 
 def _require(what: Watch, prepared: Prepared) -> None:

@@ -35,6 +35,8 @@ def find_run(name: str, config: Config) -> Path:
     """A run by folder, by name (or its beginning), or 'latest'. Raises UsageError with the nearest."""
     if (Path(name) / "run.json").is_file():
         return Path(name)
+    if (Path(name) / "results.json").is_file():
+        raise UsageError(f"{name} lacks its run.json", fix="copy the whole folder, or run the suite again")
     folders = run_folders(config)
     if name == "latest" and folders:
         return folders[0]

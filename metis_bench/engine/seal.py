@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+
+from pydantic import TypeAdapter
 
 from metis_bench.hashing import JSON, sha256_file
 
@@ -19,8 +20,8 @@ def seal(folder: Path) -> dict[str, JSON]:
 def broken(folder: Path) -> str | None:
     """Why a run cannot be trusted to be what was measured; None if it can."""
     try:
-        kept = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        kept = TypeAdapter(dict[str, str]).validate_json((folder / FILE).read_bytes())
+    except (OSError, ValueError):  # pydantic's error is one, too
         return f"{folder / FILE} cannot be read, so nobody knows whether the run was changed"
     for name in SEALED:
         if not (folder / name).is_file() or kept.get(name) != sha256_file(folder / name):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +34,7 @@ def render(run: Path, audio: Callable[[str], Path], heard: Heard | None = None) 
 
 
 def _render(run: Path, audio: Callable[[str], Path], heard: Heard) -> Path:
+    from metis_bench.files import replace_tree
     from metis_bench.report import exports, html
     from metis_bench.report.audio_files import AudioFolder
     from metis_bench.report.data import load_run
@@ -60,7 +59,7 @@ def _render(run: Path, audio: Callable[[str], Path], heard: Heard) -> Path:
         exports.write_csv(data, fresh)
         exports.write_published(data, fresh)
         exports.write_markdown(data, boards, summary, fresh / "results.md")
-        _swap(fresh, target)
+        replace_tree(fresh, target)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)  # not there any more unless something failed
     return target / "index.html"
@@ -80,19 +79,3 @@ def _sweep(run: Path) -> None:
             continue
         if age > ABANDONED_S:
             shutil.rmtree(left, ignore_errors=True)
-
-
-def _swap(fresh: Path, target: Path) -> None:
-    """Rename `fresh` to `target`; what was there goes away last. Of several renders at once the last one wins."""
-    while True:
-        old = _temporary(target.parent)
-        with suppress(FileNotFoundError):  # no report yet, or another render has just taken it away
-            target.rename(old)
-        try:
-            fresh.rename(target)
-            return
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise  # else another render has put its own there since
-        finally:
-            shutil.rmtree(old, ignore_errors=True)

@@ -9,6 +9,7 @@ leave out zero; everything else is called within noise.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -19,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from metis_bench import stats
-from metis_bench.errors import UsageError, nearest
+from metis_bench.errors import MetisBenchError, UsageError, nearest
 from metis_bench.report.data import RunData, Stats, load_run
+from metis_bench.report.exports import escape
 from metis_bench.suite.arms import ONCE, arms_of
 
 LOSS = re.compile(r"validation_(?:(\w+)_)?loss")
@@ -42,7 +44,7 @@ class Arm:
     """One number of one arm: its mean over `n` trainings and their standard deviation.
 
     each: the mean of each training; interval: of the mean, over talkers (None for a loss)
-    scored, planned: outputs of all trainings; None for a loss. value: None where nothing was scored
+    scored, planned: outputs of all trainings; of a loss: trainings. value: None where nothing was scored
     trained: numbers that a training trains, where that is known
     """
 
@@ -55,10 +57,15 @@ class Arm:
     n: int
     each: tuple[float, ...]
     interval: tuple[float, float] | None
-    scored: int | None
-    planned: int | None
+    scored: int
+    planned: int
     trained: int | None
     effect: Effect | None
+
+    @property
+    def counts(self) -> str:
+        """'42/48', where something is missing."""
+        return "" if self.scored == self.planned else f"{self.scored}/{self.planned}"
 
     @property
     def verdict(self) -> str:
@@ -108,9 +115,10 @@ def ablation(run: Path, training: Path | None = None, reference: Sequence[str] =
         known = chosen.setdefault(key[0], next((name for name in wanted if name in table), next(iter(table))))
         for name in table:
             systems = set(arms[name].values())
-            planned = None if key in losses else sum(r.set == key[0] and r.system in systems for r in data.rows)
-            settings = data.results.stats
-            arm = _arm(name, key, directions.get(key[1], "lower"), table, known, planned, settings)
+            rows = sum(r.set == key[0] and r.system in systems for r in data.rows)
+            planned, settings = len(systems) if key in losses else rows, data.results.stats
+            direction, scored = directions.get(key[1], "lower"), key not in losses
+            arm = _arm(name, key, direction, table, known, planned, settings, scored=scored)
             found.append(replace(arm, trained=None if training is None else _trained(training, arms[name])))
     facts = {
         "suite": data.run.resolved.get("name"),
@@ -154,23 +162,33 @@ def _losses(arms: Mapping[str, Mapping[str, Any]], training: Path) -> dict[tuple
     for arm, seeds in arms.items():
         for seed, system in seeds.items():
             path = training / str(system) / METRICS
-            if not path.is_file():
-                continue
-            last: dict[str, float] = {}
-            for line in path.read_text(encoding="utf-8").splitlines():
-                last |= {k: v for k, v in json.loads(line).items() if LOSS.fullmatch(k)}
-            for key, value in last.items():
+            for key, value in _last_losses(path).items() if path.is_file() else ():
                 match = LOSS.fullmatch(key)
                 name = (match and match[1]) or arm.partition("-")[0]
-                found.setdefault((f"{name} data", "validation loss"), {}).setdefault(arm, {})[seed] = {("", ""): value}
+                table = found.setdefault((f"{name} data", "validation loss"), {}).setdefault(arm, {})
+                table[seed] = {("", ""): value} if math.isfinite(value) else {}  # it diverged: counted, and no value
     return found
+
+
+def _last_losses(path: Path) -> dict[str, float]:
+    """By their names. What follows the last end of a line is being written: the training may still run."""
+    last: dict[str, float] = {}
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            last |= {k: float(v) for k, v in json.loads(line or b"{}").items() if LOSS.fullmatch(k)}
+        except (ValueError, TypeError, AttributeError) as error:
+            raise MetisBenchError(f"not a line of a training's numbers ({error})", where=path, line=number) from None
+    return last
 
 
 def _trained(training: Path, seeds: Mapping[str, Any]) -> int | None:
     """Numbers that the trainings of an arm train, from what they wrote beside their weights."""
     for system in seeds.values():
         for path in sorted((training / str(system) / "weights").rglob("*.training.json")):
-            return int(json.loads(path.read_text(encoding="utf-8"))["trained"])
+            try:
+                return int(json.loads(path.read_bytes())["trained"])
+            except (ValueError, TypeError, KeyError) as error:
+                raise MetisBenchError(f"it does not tell what was trained ({error!r})", where=path) from None
     return None
 
 
@@ -180,10 +198,13 @@ def _arm(
     direction: str,
     tables: Mapping[str, Values],
     reference: str,
-    planned: int | None,
+    planned: int,
     settings: Stats,
+    *,
+    scored: bool = True,
 ) -> Arm:
-    values = tables[name]
+    """scored: outputs have talkers; a loss has none."""
+    values, other = tables[name], None if name == reference else tables.get(reference)
     means = [float(np.mean(list(items.values()))) for items in values.values() if items]
     return Arm(
         arm=name,
@@ -194,11 +215,11 @@ def _arm(
         deviation=float(np.std(means, ddof=1)) if len(means) > 1 else None,
         n=len(means),
         each=tuple(means),
-        interval=None if planned is None else _over_items(values, settings),
-        scored=None if planned is None else sum(map(len, values.values())),
+        interval=_over_items(values, settings) if scored else None,
+        scored=sum(map(len, values.values())),
         planned=planned,
         trained=None,
-        effect=None if name == reference else _effect(values, tables[reference], planned is not None, settings),
+        effect=None if other is None else _effect(values, other, scored, settings),
     )
 
 
@@ -261,10 +282,10 @@ def tables_of(found: Ablation) -> dict[tuple[str, str], list[Arm]]:
 
 def to_markdown(found: Ablation) -> str:
     """A table for each test set and column; the reference arm first, effects in words."""
-    lines = [f"# {found.title}", ""]
+    lines = [f"# {escape(found.title)}", ""]
     for (where, column), arms in tables_of(found).items():
         better = "lower" if arms[0].direction == "lower" else "higher"
-        lines += [f"## {where}: {column} ({better} is better)", ""]
+        lines += [f"## {escape(where)}: {escape(column)} ({better} is better)", ""]
         lines += ["| arm | mean ± sd of trainings | scored | difference | over trainings | over talkers | verdict |"]
         lines += ["|---|---|---|---|---|---|---|"]
         lines += [_row(arm, found.reference[where]) for arm in arms]
@@ -275,7 +296,7 @@ def to_markdown(found: Ablation) -> str:
 def _row(arm: Arm, reference: str) -> str:
     value = "no score" if arm.value is None else f"{arm.value:.4g}"
     value += "" if arm.deviation is None else f" ± {arm.deviation:.2g} ({arm.n})"
-    scored = "" if arm.planned is None else f"{arm.scored}/{arm.planned}"
+    scored = f"{arm.scored}/{arm.planned}"
     e = arm.effect
     if e is None:
         word = "reference" if arm.arm == reference else "not comparable"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from xml.etree import ElementTree
@@ -10,7 +9,6 @@ from xml.etree import ElementTree
 from metis_bench.comparison import Comparison, Difference
 from metis_bench.gating import Check, Gate
 
-UNWRITABLE = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 SHOWN = 5  # items listed under a table
 MARKS = {"PASS": "✅", "FAIL": "❌", "INCONCLUSIVE": "❓", "INVALID": "⚠️"}
 TOLD = (
@@ -110,7 +108,7 @@ def gate_junit(found: Gate) -> bytes:
     suite = ElementTree.SubElement(
         root,
         "testsuite",
-        name=f"{found.candidate} against {found.baseline}",
+        name=_xml(f"{found.candidate} against {found.baseline}"),
         tests=str(len(found.checks) + len(found.problems)),
         failures=str(counts["failure"]),
         errors=str(counts["error"] + len(found.problems)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +16,19 @@ from metis_bench.report.plots import Tick, ticks
 from metis_bench.report.tables import number
 from metis_bench.suite.schema import CurveModel, PrintedModel
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 460.0, 250.0, 52.0, 52.0, 34.0, 40.0
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 400.0, 250.0, 46.0, 46.0, 34.0, 54.0
+LETTER = 6.2  # width of one, of a label
 
 
 @dataclass(frozen=True)
 class Point:
-    """An arm on a curve. y: its mean; y1, y2: its interval over talkers; dots: its trainings; trained: above it."""
+    """An arm on a curve. y: its mean; y1, y2: its interval over talkers; dots: its trainings; trained: above it.
+
+    lines: its label, as wide as there is room; partial: not everything of it was scored
+    """
 
     x: float
-    label: str
+    lines: tuple[str, ...]
     arm: str
     text: str
     y: float
@@ -32,6 +37,7 @@ class Point:
     dots: tuple[float, ...]
     trained: str
     verdict: str
+    partial: bool
 
 
 @dataclass(frozen=True)
@@ -60,9 +66,13 @@ class Curve:
 
 @dataclass(frozen=True)
 class Cell:
-    """An arm on a test set. shade: b1..b3 better, w1..w3 worse than `against`, empty: within noise or the same."""
+    """An arm on a test set. shade: b1..b3 better, w1..w3 worse than `against`, empty: within noise or the same.
+
+    counts: where not everything was scored
+    """
 
     text: str
+    counts: str
     difference: str
     verdict: str
     shade: str
@@ -106,7 +116,7 @@ def _curve(spec: CurveModel, arms: Mapping[str, Arm]) -> Curve:
         where=first.where,
         column=first.column,
         direction=first.direction,
-        points=tuple(_point(place[label], label, arm, height) for label, arm in arms.items()),
+        points=tuple(_point(place[label], _lines(label, len(spec.arms)), arm, height) for label, arm in arms.items()),
         left=left,
         right=right,
         printed=tuple(PrintedPoint(place[label], other(value), text) for label, value, text in printed),
@@ -114,17 +124,25 @@ def _curve(spec: CurveModel, arms: Mapping[str, Arm]) -> Curve:
     )
 
 
-def _point(x: float, label: str, arm: Arm, height: Callable[[float], float]) -> Point:
+def _point(x: float, lines: tuple[str, ...], arm: Arm, height: Callable[[float], float]) -> Point:
     assert arm.value is not None
     low, high = (None, None) if arm.interval is None else map(height, arm.interval)
     text = f"{arm.value:.4g}" + ("" if arm.deviation is None else f" ± {arm.deviation:.2g}")
+    text += f", {arm.counts} scored" if arm.counts else ""
     trained = "" if arm.trained is None else f"{arm.trained / 1e6:.3g} M"
     dots = tuple(height(v) for v in arm.each)
-    return Point(x, label, arm.arm, text, height(arm.value), low, high, dots, trained, arm.verdict)
+    return Point(x, lines, arm.arm, text, height(arm.value), low, high, dots, trained, arm.verdict, bool(arm.counts))
 
 
 def _across(index: int, count: int) -> float:
     return round(LEFT + (WIDTH - LEFT - RIGHT) * (index + 0.5) / count, 2)
+
+
+def _lines(label: str, count: int) -> tuple[str, ...]:
+    """A label in three lines at most, so that those of `count` points do not run into each other."""
+    return tuple(
+        textwrap.wrap(label, max(4, int((WIDTH - LEFT - RIGHT) / count / LETTER)), max_lines=3, placeholder=" …")
+    )
 
 
 def _axis(values: Sequence[float]) -> tuple[tuple[Tick, ...], Callable[[float], float]]:
@@ -180,10 +198,10 @@ def _cell(arm: Arm | None, largest: float) -> Cell | None:
         return None
     text = f"{arm.value:.4g}"
     if arm.effect is None or not largest:
-        return Cell(text, "", arm.verdict, "")
+        return Cell(text, arm.counts, "", arm.verdict, "")
     size = min(3, 1 + int(3 * abs(arm.effect.value) / largest))
     shade = f"{arm.verdict[0]}{size}" if arm.effect.clear else ""
-    return Cell(text, f"{arm.effect.value:+.3g}", arm.verdict, shade)
+    return Cell(text, arm.counts, f"{arm.effect.value:+.3g}", arm.verdict, shade)
 
 
 def write(found: Ablation, folder: Path) -> Path:

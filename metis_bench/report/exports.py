@@ -20,7 +20,7 @@ from metis_bench.report.published import (
     left_out,
 )
 from metis_bench.report.rows import Table, cell_table, published_table, score_table
-from metis_bench.report.summary import Summary, date
+from metis_bench.report.summary import Summary, date, plural
 from metis_bench.report.tables import NO_VALUE, UNRANKED, Board, CellView, RowView, heading, items_compared, quantity
 
 _MARKDOWN = str.maketrans(
@@ -98,7 +98,7 @@ def signature_lines(signatures: Mapping[str, Facts]) -> list[str]:
 def board_lines(board: Board, title: str) -> list[str]:
     """A leaderboard with what was published for its set."""
     partial = f" of {board.set.official_count} official ones" if board.set.partial else ""
-    lines = [f"## {escape(title)}", "", *([f"{board.set.items} items{partial}.", ""] if board.rows else [])]
+    lines = [f"## {escape(title)}", "", *([f"{plural(board.set.items, 'item')}{partial}.", ""] if board.rows else [])]
     lines += [f"> **Warning:** {escape(text)}" + "\n" for text in board.warnings]
     head = ["Rank", "System", "Kind", *(escape(heading(column)) for column in board.columns)]
     by = f"Ranked by {board.by.label}" if board.by else "Systems"
@@ -156,7 +156,7 @@ def _row(row: RowView) -> list[str]:
 
 
 def _cell(cell: CellView) -> str:
-    text = f"**{cell.text}**" if cell.rank == 1 else cell.text
+    text = f"**{cell.text}**" if cell.best else cell.text
     parts = [text, escape(cell.ci)] if cell.ci else [text]
     if cell.counts:
         parts.append(f"({cell.counts}" + (f"; penalised {cell.penalised})" if cell.penalised else ")"))

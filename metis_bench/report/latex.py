@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from metis_bench.report.data import Column
 from metis_bench.report.links import slugs
 from metis_bench.report.published import HEADING, PublishedCellView, PublishedColumn
-from metis_bench.report.tables import Board, CellView, RowView
+from metis_bench.report.summary import plural
+from metis_bench.report.tables import Board, CellView, RowView, places
 
 ARROWS = {"higher": r"$\uparrow$", "lower": r"$\downarrow$"}
 NO_VALUE = "--"
@@ -55,7 +56,7 @@ def _float(caption: str, label: str, tabular: Sequence[str]) -> list[str]:
 def _caption(board: Board) -> str:
     partial = f" of {board.set.official_count} official ones" if board.set.partial else ""
     return (
-        f"{escape(board.set.id)}, {board.set.items} items{partial}. Bold: the best rank, shared where paired"
+        f"{escape(board.set.id)}, {plural(board.set.items, 'item')}{partial}. Bold: the best rank, shared where paired"
         " tests find no difference; underlined: the next, after a single best. A fraction: scored of planned outputs."
     )
 
@@ -98,12 +99,12 @@ def _cell(cell: CellView, mark: str | None) -> str:
 
 def _marks(board: Board, column: Column) -> dict[str, str]:
     """Command by system. Who shares the only rank is the best of nothing; after two best there is no second."""
-    found = [(cell.rank, row.system.name) for row in board.ranked for cell in row.cells if cell.column == column]
-    places = sorted({rank for rank, _ in found if rank is not None})
-    if len(places) < 2:
-        return {}
-    marks = {name: "textbf" for rank, name in found if rank == places[0]}
-    return marks if len(marks) > 1 else marks | {name: "underline" for rank, name in found if rank == places[1]}
+    found = [(cell, row.system.name) for row in board.ranked for cell in row.cells if cell.column == column]
+    marks = {name: "textbf" for cell, name in found if cell.best}
+    if len(marks) != 1:
+        return marks
+    second = places(cell.rank for cell, _ in found)[1]
+    return marks | {name: "underline" for cell, name in found if cell.rank == second}
 
 
 def _published(board: Board) -> list[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
@@ -145,12 +144,21 @@ def _why_apart(a: Part, b: Part) -> str | None:
             column.unit,
         ):
             return f"{column.label} means two things"
+        if cells[0].protocol == cells[1].protocol is None and _tells(a) and _tells(b):
+            if cells[0].signature == cells[1].signature:
+                continue  # a cost: the machine decides it, so it is shown and never compared
+            return f"{column.label}: the metrics' signatures differ ({cells[0].signature} and {cells[1].signature})"
         if None in (cells[0].protocol, cells[1].protocol):
             return f"{column.label}: its protocol is not told"
         why = why_unequal(*cells, lists)
         if why is not None:
             return f"{column.label}: {why}"
     return None
+
+
+def _tells(part: Part) -> bool:
+    """Whether its numbers carry protocols: those of older versions do not, costs never do."""
+    return any(cell.protocol is not None for cell in part.cells())
 
 
 @dataclass
@@ -175,8 +183,8 @@ def _combine(unique: str, task: str, parts: Sequence[Part], reasons: Sequence[st
     cells = tuple(replace(cell, system=e.label) for e in entries for cell in e.cells.values())
     if len(parts) > 1:  # the engine ranked those of one run alone
         cells = tuple(replace(cell, rank=None) for cell in cells)
-        if any(cell.signature is None and cell.status != "not_applicable" for cell in cells):
-            notes.append("Costs are of several machines: they are shown, and not ranked.")
+        if any(cell.protocol is None and cell.status != "not_applicable" for cell in cells):
+            notes.append("Costs are of several runs, and the machine decides them: they are shown, and not ranked.")
     results = replace(
         first.results,
         systems=tuple(replace(e.system, name=e.label) for e in entries),
@@ -250,7 +258,7 @@ def _unequal(ours: Mapping[str, Cell], theirs: Mapping[str, Cell]) -> list[str]:
     return [
         f"{column} {_shown(cell)} and {_shown(theirs[column])}"
         for column, cell in ours.items()
-        if column in theirs and cell.signature is not None and not _same(cell, theirs[column])
+        if column in theirs and cell.protocol is not None and not _same(cell, theirs[column])
     ]
 
 
@@ -268,13 +276,16 @@ def _label(entries: Sequence[_Entry], notes: Notes) -> None:
     """Names that are unique: with the run where several systems have one name."""
     for entry in entries:
         entry.label = entry.system.name
-    for a, b in combinations(entries, 2):
-        if a.system.name == b.system.name:
-            for entry in (a, b):
-                entry.label = f"{entry.system.name} ({entry.parts[0].run.name})"
-            if a.system.fingerprint != b.system.fingerprint:
-                runs = f"{a.parts[0].run.name} and {b.parts[0].run.name}"
-                notes.append(f"{a.system.name} is not the same system in {runs}: weights, code or parameters differ.")
+    for name in dict.fromkeys(entry.system.name for entry in entries):
+        same = [entry for entry in entries if entry.system.name == name]
+        if len(same) == 1:
+            continue
+        for entry in same:
+            entry.label = f"{name} ({entry.parts[0].run.name})"
+        runs = [entry.parts[0].run.name for entry in {e.system.fingerprint: e for e in reversed(same)}.values()][::-1]
+        if len(runs) > 1:
+            told = f"{', '.join(runs[:-1])} and {runs[-1]}"
+            notes.append(f"{name} is not the same system in {told}: weights, code or parameters differ.")
 
 
 def _failures(entries: Sequence[_Entry], set_id: str) -> Iterator[Failure]:

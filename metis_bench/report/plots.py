@@ -98,7 +98,7 @@ def _mark(row: RowView, cell: CellView, y: float, low: float, scale: float) -> M
         y=y,
         ranked=row.system.ranked,
         complete=cell.status in ("complete", "not_applicable"),
-        best=cell.rank == 1,
+        best=cell.best,
         x=place(cell.sort),
         x1=place(first),
         x2=place(last),

@@ -65,7 +65,7 @@ def publish(
 def load_runs(sources: Sequence[Source]) -> list[Run]:
     """The runs, under names that are unique: of two folders of one name the second is `NAME (2)`."""
     runs: list[Run] = []
-    for source in sources:
+    for source in {source.folder.resolve(): source for source in sources}.values():  # named twice: one run
         name = source.folder.resolve().name
         same = sum(run.name == name or run.name.startswith(f"{name} (") for run in runs)
         unique = f"{name} ({same + 1})" if same else name

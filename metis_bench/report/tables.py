@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from metis_bench.report.data import Cell, Column, OracleCheck, RunData, System, TestSet
 from metis_bench.report.published import PublishedBlock, PublishedColumn, build_block
@@ -14,8 +14,8 @@ NO_VALUE = "–"
 NOT_APPLICABLE = "n/a"
 UNRANKED = "Bounds and oracles, never ranked"
 TIED = (
-    "Ranks like 1-2: differences that are not significant are ties (paired tests of the column, Holm); all that are"
-    " not significantly worse than the best are bold."
+    "Ranks like 1-2: differences that are not significant are ties (paired tests of the column, Holm). Bold: not"
+    " significantly worse than the best, in columns where any system is."
 )
 ARROWS = {"higher": "↑", "lower": "↓"}
 
@@ -37,6 +37,7 @@ class CellView:
     rank: int | None = None
     rank_to: int | None = None
     rank_reason: str = ""
+    best: bool = False  # shown in bold
 
     @property
     def ranks(self) -> str:
@@ -86,9 +87,23 @@ class Board:
         return TIED if any(cell.rank_to is not None for row in self.ranked for cell in row.cells) else ""
 
     @property
+    def leaders(self) -> tuple[RowView, ...]:
+        """Who is not proved worse than the best in the column that it is ranked by, where anybody is; of one: that."""
+        first = (
+            self.ranked if len(self.ranked) == 1 else (row for row in self.ranked if row.cells and row.cells[0].best)
+        )
+        return tuple(row for row in first if row.rank is not None)
+
+    @property
     def rows(self) -> tuple[RowView, ...]:
         """Ranked systems, then bounds and oracles."""
         return self.ranked + self.unranked
+
+
+def places(ranks: Iterable[int | None]) -> list[int]:
+    """A column's distinct ranks, best first; none where all share one, who are the best of nothing."""
+    found = sorted({rank for rank in ranks if rank is not None})
+    return found if len(found) > 1 else []
 
 
 def rank_range(first: int | None, last: int | None) -> str:
@@ -130,7 +145,8 @@ def _board(data: RunData, test_set: TestSet) -> Board:
     by = columns[0] if columns else None
     systems = [s for s in data.results.systems if any(name == s.name for name, _ in cells)]
     interval = data.results.stats.interval
-    rows = [_row(system, columns, cells, by, interval) for system in systems]
+    best = {c.id: places(cell.rank for (_, k), cell in cells.items() if k == c.id)[:1] for c in columns}
+    rows = [_row(system, columns, cells, by, interval, best) for system in systems]
     rows.sort(key=_order)
     signatures = {c: _signatures(cells, c) for c in columns}
     mixed = [c.label for c in columns if len(signatures[c]) > 1]
@@ -166,9 +182,15 @@ def items_compared(check: OracleCheck, items: int) -> str:
 
 
 def _row(
-    system: System, columns: Sequence[Column], cells: Mapping[tuple[str, str], Cell], by: Column | None, interval: str
+    system: System,
+    columns: Sequence[Column],
+    cells: Mapping[tuple[str, str], Cell],
+    by: Column | None,
+    interval: str,
+    best: Mapping[str, Sequence[int]],
 ) -> RowView:
-    views = tuple(_cell(cells.get((system.name, column.id)), column, system, interval) for column in columns)
+    found = (_cell(cells.get((system.name, column.id)), column, system, interval) for column in columns)
+    views = tuple(replace(view, best=view.rank in best[view.column.id]) for view in found)
     ranking = next((view for view in views if view.column is by), None)
     if ranking is None:
         return RowView(system, views, rank_reason="no metric applies")

@@ -15,11 +15,14 @@ from click.testing import CliRunner
 from metis_bench.cli import cli
 from metis_bench.comparison import compare
 from metis_bench.config import Config
+from metis_bench.engine.inspect import find_run
 from metis_bench.engine.run import RunResult, run
 from metis_bench.engine.seal import broken
 from metis_bench.errors import SuiteError, UsageError
 from metis_bench.gating import EXIT_CODES, Policy, Rule, gate, read_policy
 from metis_bench.report.comparison import comparison_json, comparison_markdown, gate_junit, gate_markdown
+from metis_bench.report.merge import merge
+from metis_bench.report.site import Source, load_runs
 from metis_bench.suite.schema import Suite
 
 Go = Callable[..., Path]
@@ -100,8 +103,19 @@ def test_unknown_names_are_told(runs: Go) -> None:
     base = runs("a")
     with pytest.raises(UsageError, match="did you mean 'gain'"):
         compare(base, base, ["gian"])
+    alone = runs("alone", systems=[{"other": {"system": "toy-noise"}}])
+    with pytest.raises(UsageError, match="no second system"):
+        compare(alone, alone)
     with pytest.raises(UsageError, match="no system of the same name"):
         compare(base, runs("b", systems=[{"other": {"system": "toy-noise"}}]))
+
+
+def test_half_a_run_is_told(runs: Go, config: Config) -> None:
+    """As where only results were copied."""
+    folder = runs("a")
+    (folder / "run.json").unlink()
+    with pytest.raises(UsageError, match=r"lacks its run\.json"):
+        find_run(str(folder), config)
 
 
 def policy(margin: float, **more: Any) -> Policy:
@@ -141,6 +155,31 @@ def test_one_missing_item_is_invalid_unless_the_policy_says_otherwise(runs: Go) 
     assert gate(candidate, base, lenient).verdict == "PASS"
 
 
+def test_a_set_or_column_that_only_the_baseline_has_is_no_pass(runs: Go) -> None:
+    """Otherwise whoever leaves out what got worse passes."""
+    second = {"second": {"metric": "toy-level", "name": "other"}}
+    base = runs("base", corpora={**CORPUS, "more": CORPUS["toy"]}, metrics=["toy-level", second])
+    less = runs("less")
+    found = gate(less, base, policy(0.5))
+    assert found.verdict == "INVALID" and {(c.set, c.verdict) for c in found.checks} == {
+        ("toy", "PASS"),
+        ("more", "INVALID"),
+    }
+    assert gate(less, base, policy(0.5, sets=["toy"])).verdict == "PASS", "unless the policy says so"
+    family = Policy(metrics={"toy": Rule(margin=1)}, systems={"gain": "gain"}, sets=["toy"])
+    assert {c.column: c.verdict for c in gate(less, base, family).checks if c.column in ("toy-level", "other")} == {
+        "toy-level": "PASS",
+        "other": "INVALID",
+    }
+
+
+def test_nothing_allowed_and_nothing_worse(runs: Go) -> None:
+    base = runs("base")
+    found = gate(base, base, policy(0.0))
+    assert found.verdict == "PASS" and "-0" not in gate_markdown(found), "0 is at most 0, and has no sign"
+    assert gate(runs("worse", gain=0.7), base, policy(0.0)).verdict == "FAIL"
+
+
 def test_noise_never_fails(runs: Go) -> None:
     rules = Policy(metrics={"toy-level": Rule(margin=0.0005)}, systems={"noisy": "noisy"})
     base = runs("base", noise=0.0100)
@@ -161,6 +200,8 @@ def test_a_hand_on_the_results_is_noticed(runs: Go, file: str) -> None:
     assert found.verdict == "INVALID" and found.exit_code == 3
     assert "changed" in found.problems[0] and found.problems[0][:9] in gate_markdown(found)
     assert b"<error" in gate_junit(found)
+    (candidate / "seal.json").write_text("[]")
+    assert "cannot be read" in gate(candidate, base, policy(0.5)).problems[0]
 
 
 def test_checks_that_check_nothing_are_an_error(runs: Go, house: Path) -> None:
@@ -169,8 +210,8 @@ def test_checks_that_check_nothing_are_an_error(runs: Go, house: Path) -> None:
         gate(base, base, Policy(metrics={"toy-levl": Rule(margin=1)}))
     with pytest.raises(SuiteError, match="names a system 'gian'"):
         gate(base, base, Policy(metrics={"toy-level": Rule(margin=1)}, systems={"gian": "gain"}))
-    with pytest.raises(UsageError, match="checks nothing"):
-        gate(base, base, policy(1, sets=["no-such-set"]))
+    with pytest.raises(SuiteError, match="names a test set 'no-such-set'"):
+        gate(base, base, policy(1, sets=["toy", "no-such-set"]))
     for text, says in (
         ("metrics: {}\n", "metrics"),
         ("metrics: {wer: {margn: 1}}\n", "did you mean 'margin'"),
@@ -189,8 +230,17 @@ def test_names_cannot_break_the_tables(runs: Go) -> None:
     text = comparison_markdown([hostile])
     assert "<script>" not in text and "a&#124;b&#60;b&#62;" in text
     result = gate(runs("a"), runs("b"), policy(0.5))
-    odd = replace(result, checks=(replace(result.checks[0], reason="bad \x00 \ud800 <x>"),))
-    assert "bad ? ? &lt;x&gt;" in gate_junit(odd).decode()
+    odd = replace(result, candidate="a\x01", checks=(replace(result.checks[0], reason="bad \x00 \ud800 <x>"),))
+    assert "bad ? ? &lt;x&gt;" in gate_junit(odd).decode() and 'name="a? against' in gate_junit(odd).decode()
+
+
+def test_runs_that_measured_costs_share_a_leaderboard(runs: Go) -> None:
+    """Costs carry a signature and no protocol: they keep no runs apart."""
+    metrics = ["toy-level", "rtf"]
+    sources = [Source(runs(name, metrics=metrics, noise=noise), Path) for name, noise in (("a", 0.01), ("b", 0.02))]
+    (board,) = merge(load_runs(sources))
+    assert {s.name for s in board.data.results.systems} == {"gain", "noisy (a)", "noisy (b)"}
+    assert any("Costs are of several runs" in note for note in board.notes)
 
 
 def test_nothing_over_nothing_is_no_number(runs: Go) -> None:

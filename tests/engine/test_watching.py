@@ -76,10 +76,15 @@ def test_each_checkpoint_gets_a_verdict_once(what: Watch) -> None:
     assert [(e.checkpoint, e.verdict) for e in new] == [
         ("step1.ckpt", "PASS"),
         ("step2.ckpt", "FAIL"),
-        ("step3.ckpt", "INVALID"),
+        ("step3.ckpt", "BROKEN"),
     ]
     assert told == new == read_history(what.folder) and judge.runs == 3 and exit_code(new) == 3
-    assert "at least" in new[1].reason and "could not convert" in new[2].reason and new[0].checks[0].margin == 0.002
+    assert (
+        "at least" in new[1].reason
+        and "could not convert" in new[2].reason
+        and new[2].run
+        and new[0].checks[0].margin == 0.002
+    )
     assert watch(what, once=True, judge=judge) == [] and judge.runs == 3, "nothing twice"
     (what.folder / "step1.ckpt").touch()
     assert watch(what, once=True, judge=judge) == [] and judge.runs == 3, "the same bytes"
@@ -87,7 +92,7 @@ def test_each_checkpoint_gets_a_verdict_once(what: Watch) -> None:
     (again,) = watch(what, once=True, judge=judge)
     assert (again.checkpoint, again.verdict) == ("step1.ckpt", "PASS") and len(read_history(what.folder)) == 4
     lines = [json.loads(line) for line in (what.folder / HISTORY).read_text().splitlines()]
-    assert [line["verdict"] for line in lines] == ["PASS", "FAIL", "INVALID", "PASS"]
+    assert [line["verdict"] for line in lines] == ["PASS", "FAIL", "BROKEN", "PASS"]
 
 
 def test_a_folder_is_a_checkpoint_too(what: Watch) -> None:
@@ -141,6 +146,22 @@ def test_a_missing_prerequisite_is_nobodys_fault(
     assert error.value.exit_code == 5 and not (what.folder / HISTORY).exists()
     make_suite(systems=[model], corpora=CORPUS)
     assert [e.verdict for e in watch(what, once=True)] == ["FAIL"], "mended: it is judged now"
+
+
+def test_two_commands_may_watch_a_folder(what: Watch) -> None:
+    """While one judges, the other writes: neither loses a line, and what both judged is there once."""
+    put(what, "a.ckpt", "1.0")
+    put(what, "b.ckpt", "0.5")
+
+    def judge(suite: Suite, require: Require) -> RunResult:
+        watch(replace(what, pattern="*.ckpt"), once=True)
+        return run(suite, what.config, require=require)
+
+    watch(replace(what, pattern="a.*"), once=True, judge=judge)
+    assert sorted((e.checkpoint, e.verdict) for e in read_history(what.folder)) == [
+        ("a.ckpt", "PASS"),
+        ("b.ckpt", "FAIL"),
+    ]
 
 
 def test_nothing_is_read_while_it_is_written(what: Watch) -> None:

@@ -124,7 +124,11 @@ class Browser:
         self.send("Input.dispatchKeyEvent", type="keyDown", **about, **({"text": text} if text else {}))
         self.send("Input.dispatchKeyEvent", type="keyUp", **about)
 
+    def size(self, width: int, height: int) -> None:
+        """Of the window."""
+        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+
     def screenshot(self, path: Path, width: int, height: int) -> None:
         """The page at a size."""
-        self.send("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.size(width, height)
         path.write_bytes(base64.b64decode(self.send("Page.captureScreenshot", format="png")["data"]))

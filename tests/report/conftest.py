@@ -264,14 +264,14 @@ def _run_file(made: Fabricated) -> dict[str, Any]:
 
 
 def with_protocols(made: Fabricated, clusters: int = 24) -> Fabricated:
-    """As the engine writes them today: every score of a metric has a protocol, costs have neither that nor a signature.
+    """As the engine writes them today: every score of a metric has a protocol, costs have a signature alone.
 
     And every system a fingerprint of its own, every item a cluster, so that tests between systems can find something.
     """
     for line in (*made.scores, *made.results["cells"]):
         cost = line["column"] == "rtf"
         line["protocol"] = None if cost else f"protocol of {line['column']}"
-        line["signature"] = None if cost else line["signature"]
+        line["signature"] = "c057c057c057" if cost else line["signature"]
     for number, system in enumerate(made.results["systems"]):
         system["fingerprint"] = f"{number:064x}"
     for number, item in enumerate(line for line in made.plan if line["type"] == "item"):

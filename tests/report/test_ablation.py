@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from metis_bench.errors import UsageError
-from metis_bench.report.ablation import Ablation, Values, _arm, ablation, to_json, to_markdown
-from metis_bench.report.curves import matrices
+from metis_bench.errors import MetisBenchError, UsageError
+from metis_bench.report.ablation import Ablation, Values, _arm, _losses, _trained, ablation, to_json, to_markdown
+from metis_bench.report.curves import curves, matrices
 from metis_bench.report.data import Stats
 from metis_bench.suite.arms import arms_of
 from metis_bench.suite.load import load_suite, shipped_suites
@@ -134,6 +134,45 @@ def test_from_a_run_to_its_table(metis_bench: Command, tmp_path: Path) -> None: 
     assert to_json(found) == to_json(ablation(tmp_path / "run")) and "at-0.5" in to_markdown(found)
 
 
+def test_what_a_training_left_is_read_as_far_as_it_is_there(tmp_path: Path) -> None:
+    arms = {"a": {"0": "a.0", "1": "a.1", "2": "a.2"}}
+    lines = {
+        "a.0": '{"validation_loss": 2.0}\n{"validation_loss": 1.5}\n{"validation_lo',  # it is being written
+        "a.1": '{"validation_loss": NaN}\n',  # diverged
+    }
+    for name, text in lines.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.jsonl").write_text(text)
+    table = _losses(arms, tmp_path)["a data", "validation loss"]
+    assert table == {"a": {"0": {("", ""): 1.5}, "1": {}}}
+    made = _arm("a", ("a data", "validation loss"), "lower", table, "gone", 3, SETTINGS, scored=False)
+    assert (made.value, made.n, made.counts, made.effect) == (1.5, 1, "1/3", None), "of three trainings, one"
+    (tmp_path / "a.0" / "metrics.jsonl").write_text("[1]\n")
+    with pytest.raises(MetisBenchError, match=r"metrics\.jsonl:1"):
+        _losses(arms, tmp_path)
+    (tmp_path / "a.0" / "weights").mkdir()
+    (tmp_path / "a.0" / "weights" / "m.training.json").write_text("{}")
+    with pytest.raises(MetisBenchError, match="what was trained"):
+        _trained(tmp_path, arms["a"])
+
+
+def test_fewer_outputs_are_told_wherever_the_value_stands(metis_bench: Command, tmp_path: Path) -> None:  # noqa: F811
+    (tmp_path / "metis-bench.yaml").write_text(f"plugins: ['{TOYS}']\n")
+    broken = "  - at-moody.{seed}: {system: toy-moody, mood: {item0: raise}, grid: {seed: [0, 1]}}\n"
+    text = SUITE.replace("metrics:", f"{broken}metrics:").replace("name: toys", "name: toys\ntitle: 'A | *b*'")
+    text = text.replace('arms: {"0.1"', 'arms: {with a rather long label: at-moody, "0.1"')
+    text = text.replace("corpora: {", "corpora: {more: {corpus: toy, count: 4}, ")
+    (tmp_path / "toys.yaml").write_text(text + "  matrix: [at-0.1, at-moody]\n")
+    assert metis_bench("run", "toys.yaml", "--out", "run").code == 6
+    done = metis_bench("ablation", "run", "--out", "out")
+    assert "# A \\| \\*b\\*" in done.out and "| 6/8 |" in done.out
+    found = ablation(tmp_path / "run")
+    point = next(p for p in curves(found)[0].points if p.arm == "at-moody")
+    assert point.partial and "6/8 scored" in point.text and len(point.lines) > 1
+    cells = dict(matrices(found)[0].rows)["at-moody"]
+    assert [cell and cell.counts for cell in cells] == ["6/8", "6/8"]
+
+
 def test_a_run_without_grids(metis_bench: Command, tmp_path: Path) -> None:  # noqa: F811
     (tmp_path / "metis-bench.yaml").write_text(f"plugins: ['{TOYS}']\n")
     plain = SUITE.partition("ablation:")[0].replace("  - at-", "  # - at-").replace("  - lonely", "  # - lonely")
@@ -159,6 +198,7 @@ def test_shaded_where_a_difference_is_clear() -> None:
         shown={"matrix": ["all", "own", "other"]},
     )
     (matrix,) = matrices(found)
+    assert all(cell is not None and not cell.counts for _, cells in matrix.rows for cell in cells)
     assert matrix.sets == ("one", "two") and matrix.against == ("own", "own")
     rows = {name: [(c.shade, c.difference) if c else None for c in cells] for name, cells in matrix.rows}
     assert rows["all"] == [("b1", "-5"), ("", "+0.0333")]

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from metis_bench.cli import cli
+from metis_bench.cli import cli, main
 from metis_bench.cli_export import NAMES
 from metis_bench.errors import UsageError
 from metis_bench.exporting import FORMATS, Part, export
@@ -148,6 +148,9 @@ def test_what_no_test_tells_apart_shares_a_mark(tmp_path: Path) -> None:
     assert bold(many) == {"metis-mini-se", escape("their <i>model</i> | v2")}
     few = with_protocols(fabricate(tmp_path / "few", items=24), clusters=4)
     assert bold(few) == set(), "nobody is better than anybody"
+    rows = texts(files_of(few.path, "markdown", tmp_path / "few.md", Part(columns=["dnsmos.ovrl"]))).splitlines()
+    tied = [row for row in rows if "| 1-4 |" in row]
+    assert tied and not any("**" in row for row in tied), "as in LaTeX"
     files_of(many.path, "csv", tmp_path / "csv")
     with (tmp_path / "csv" / "results.csv").open(encoding="utf-8", newline="") as stream:
         cells = [c for c in csv.DictReader(stream) if (c["set"], c["column"]) == (FIRST, "dnsmos.ovrl")]
@@ -262,5 +265,18 @@ def test_the_command(run: Path, tmp_path: Path) -> None:
     assert "expected SET=OWNER/NAME" in str(invoke("--format", "hf", "--out", "x", "--dataset", "a").exception)
     (tmp_path / "file").write_text("")
     assert "written into a folder" in str(invoke("--format", "csv", "--out", str(tmp_path / "file")).exception)
+    assert "begins with https://" in str(invoke("--format", "hf", "--out", "x", "--url", "javascript:x").exception)
     assert "written into a file" in str(invoke("--format", "latex", "--out", str(tmp_path)).exception)
     assert XSS not in done.output
+
+
+def test_a_place_that_cannot_be_written_is_no_bug_of_ours(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    for name in FORMATS:
+        if name != "hf":
+            with pytest.raises(SystemExit) as done:
+                main(["export", str(run), "--format", name, "--out", str(tmp_path / "file" / "a" / "b")])
+            told = capsys.readouterr().err
+            assert done.value.code == 2 and "cannot be read or written" in told and "internal error" not in told

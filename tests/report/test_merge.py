@@ -54,7 +54,7 @@ def test_runs_of_equal_protocols_share_a_leaderboard(two: tuple[Fabricated, Fabr
     assert [r.name for r in one.origins["clean"]] == ["lab", "cluster"], "measured twice, with equal values"
     assert len(one.data.rows) == 24 * 9 and len(one.data.scores) == len(one.data.generations) - 2
     assert all(cell.rank is None for cell in one.data.results.cells), "nobody ranked them together yet"
-    assert one.notes == ("Costs are of several machines: they are shown, and not ranked.",)
+    assert one.notes == ("Costs are of several runs, and the machine decides them: they are shown, and not ranked.",)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,7 @@ def test_runs_of_equal_protocols_share_a_leaderboard(two: tuple[Fabricated, Fabr
         ("untold", "DNSMOS OVRL: its protocol is not told"),
         ("stats", "their intervals are made differently"),
         ("unit", "DNSMOS OVRL means two things"),
+        ("cost", "RTF: the metrics' signatures differ"),
     ],
 )
 def test_what_does_not_compare_stays_apart(two: tuple[Fabricated, Fabricated], change: str, reason: str) -> None:
@@ -75,6 +76,9 @@ def test_what_does_not_compare_stays_apart(two: tuple[Fabricated, Fabricated], c
         next(s for s in results["sets"] if s["id"] == SET)["list_hash"] = "d" * 64
     elif change == "stats":
         results["stats"]["resamples"] = 999
+    elif change == "cost":
+        for cell in (c for c in results["cells"] if c["column"] == "rtf"):
+            cell["signature"] = "another"
     elif change == "unit":
         results["columns"][0]["unit"] = "dB"
     else:
@@ -108,6 +112,16 @@ def test_other_weights_under_one_name_are_another_system(two: tuple[Fabricated, 
     assert "clean is not the same system in lab and cluster: weights, code or parameters differ." in one.notes
 
 
+def test_many_of_one_name_are_told_in_a_line(two: tuple[Fabricated, Fabricated]) -> None:
+    """A site of all checkpoints of a training: not a line for each pair of them."""
+    runs = [run(two[0]), replace(run(two[1]), name="b"), replace(run(two[1]), name="c")]
+    for i, one in enumerate(runs):
+        systems = tuple(replace(s, fingerprint=str(i)) if s.name == "clean" else s for s in one.data.results.systems)
+        runs[i] = replace(one, data=replace(one.data, results=replace(one.data.results, systems=systems)))
+    notes = [note for note in board(merge(runs)).notes if note.startswith("clean")]
+    assert notes == ["clean is not the same system in lab, b and c: weights, code or parameters differ."]
+
+
 def test_columns_of_two_runs_stand_side_by_side(two: tuple[Fabricated, Fabricated]) -> None:
     for made, columns in ((two[0], {"stoi"}), (two[1], {"pesq.wb", "sisdr"})):
         made.results["columns"] = [c for c in made.results["columns"] if c["id"] not in columns]
@@ -135,6 +149,8 @@ def test_differences_that_are_not_significant_are_ties(tmp_path: Path) -> None:
     assert shown["clean"] == (None, None), "a bound"
     rows = build_boards(data)[0].ranked
     assert [row.ranks for row in rows] == ["1-2", "1-3", "2-3", "4", ""]
+    assert [row.cells[0].best for row in rows] == [True, True, False, False, False]
+    assert build_boards(data)[0].leaders == rows[:2]
 
 
 def test_ranks_are_those_of_paired_tests(tmp_path: Path) -> None:
@@ -151,7 +167,10 @@ def test_ranks_are_those_of_paired_tests(tmp_path: Path) -> None:
 
 def test_few_clusters_prove_nothing(tmp_path: Path) -> None:
     data = ranked(with_protocols(fabricate(tmp_path / "run", items=24), clusters=4))
-    assert {c.ranks for row in build_boards(data)[0].ranked for c in row.cells[:1]} == {"1-4", ""}
+    found = build_boards(data)[0]
+    assert {c.ranks for row in found.ranked for c in row.cells[:1]} == {"1-4", ""}
+    tested = [c for row in found.ranked for c in row.cells if c.rank_to is not None]
+    assert tested and not any(c.best for c in tested) and found.leaders == (), "the best of nothing"
 
 
 ROW = PublishedRow("s", "Table 4", "paper", "DNS2020 no reverb", "Metis-SE", "fine-tune", "", ())

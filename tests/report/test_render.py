@@ -17,8 +17,8 @@ from urllib.parse import unquote
 
 import pytest
 
-from metis_bench import report
 from metis_bench.errors import MetisBenchError
+from metis_bench.files import replace_tree
 from metis_bench.report import html, render
 from tests.report.conftest import HOSTILE_IDS, RTL, XSS, Fabricated, fabricate, item_data, with_protocols
 
@@ -270,7 +270,7 @@ def test_many_swaps_at_once(tmp_path: Path) -> None:
         fresh = tmp_path / f"fresh-{index}"
         fresh.mkdir()
         (fresh / "index.html").write_text(str(index))
-        report._swap(fresh, tmp_path / "report")
+        replace_tree(fresh, tmp_path / "report")
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(put, range(400)))

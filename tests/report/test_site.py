@@ -18,7 +18,7 @@ from metis_bench.cli import cli
 from metis_bench.errors import UsageError
 from metis_bench.readings import nothing_kept
 from metis_bench.report.pictures import BANDS, WAVE, WIDTH
-from metis_bench.report.site import Source, publish
+from metis_bench.report.site import Source, load_runs, publish
 from tests.published_runs import paper
 from tests.report import browser
 from tests.report.conftest import HOSTILE_IDS, RTL, XSS, Fabricated, fabricate, item_data, with_protocols
@@ -251,6 +251,12 @@ def test_pairs_without_a_test(tmp_path: Path) -> None:
     rows = list(csv.DictReader(io.StringIO((folder / "results.csv").read_text(encoding="utf-8"))))
     found = {(r["rank"], r["rank_to"]) for r in rows if (r["set"], r["column"]) == (SET_OF_PAPER, "stoi")}
     assert found == {("1", "4"), ("", "")}, "one cluster proves nothing: all are ties"
+
+
+def test_a_run_that_is_named_twice_is_one(tmp_path: Path) -> None:
+    run = fabricate(tmp_path / "lab", items=2)
+    source = Source(run.save().path, run.audio)
+    assert [one.name for one in load_runs([source, replace(source, folder=tmp_path / "lab" / ".." / "lab")])] == ["lab"]
 
 
 def test_a_folder_that_is_no_site_is_left_alone(tmp_path: Path) -> None:
