@@ -251,13 +251,13 @@ class Tokens:
 class Masked:
     """A stage 1 or an S2A.
 
-    recipe: its name; data: data sets of the build, `TASK=` before each in a mixture; start: instead of the base, a file
-    of an earlier stage
+    recipe: its name; data: data sets of the build, `TASK=` before each in a mixture; after: it goes on from what this
+    earlier stage made, instead of from the base
     """
 
     recipe: str
     data: tuple[str, ...]
-    start: str | None = None
+    after: str | None = None
 
     def __call__(self, work: Work, name: str) -> dict[str, Any] | None:
         """Train, and put the weights with the others."""
@@ -266,8 +266,8 @@ class Masked:
         data = [placed(entry, work.folder / "data") for entry in self.data]
         held = [held_of(entry) for entry in data]
         start = None if recipe.start == "scratch" else work.weights
-        if self.start is not None:
-            start = place(FILES[self.start], work.weights)
+        if self.after is not None:
+            (start,) = (work.run(self.after) / WEIGHTS).rglob("*.safetensors")
         trained, paths = run(recipe, data, work.run(name), start=start, validation=held, minutes=work.left(), cpu=True)
         if not trained.finished:
             return None
@@ -277,7 +277,18 @@ class Masked:
                     to = work.weights / file.relative_to(work.run(name) / WEIGHTS)
                     to.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(file, to)
+                    if self.after is not None and start is not None and file.name.endswith(PROVENANCE):
+                        remember(to, start)
         return {"steps": trained.step, "seconds": round(trained.seconds)}
+
+
+def remember(told: Path, start: Path) -> None:
+    """Let a provenance file also tell of the training that made `start`."""
+    before, after = (json.loads(p.read_text(encoding="utf-8")) for p in (start.with_suffix(PROVENANCE), told))
+    after["steps"] = [before["steps"], after["steps"]]
+    after["seconds"] += before["seconds"]
+    after["data"] = list(dict.fromkeys([*before["data"], *after["data"]]))
+    told.write_text(json.dumps(after, indent=1), encoding="utf-8")
 
 
 def held_of(data: str) -> str:
@@ -312,7 +323,7 @@ STAGES: dict[str, Callable[[Work, str], dict[str, Any] | None]] = {
     "first": Masked("mini-s2a-first", ("codes",)),
     "fine": Masked("mini-s2a-fine", ("codes",)),
     "tts_data": Tokens(("semantic", "phones"), 6000, "tts"),
-    "tts_prompted": Masked("mini-tts-prompted", ("tokens", "tts_data"), start="maskgct_t2s"),
+    "tts_prompted": Masked("mini-tts-prompted", ("tokens", "tts_data"), after="tts"),
     "vc_data": Tokens(("semantic",), 3000, "vc", 2),
     "tse_data": Tokens(("semantic", "phones"), 4000, "tse", 2),
     "se_data": Tokens(("semantic", "phones"), 4000, "se", 2),
