@@ -265,25 +265,24 @@ class Masked:
         recipe = recipe.model_copy(update={"steps": work.some(recipe.steps, 2)})
         data = [placed(entry, work.folder / "data") for entry in self.data]
         held = [held_of(entry) for entry in data]
-        start = None if recipe.start == "scratch" else work.weights
-        if self.after is not None:
-            (start,) = (work.run(self.after) / WEIGHTS).rglob("*.safetensors")
+        before = None if self.after is None else next((work.run(self.after) / WEIGHTS).rglob("*.safetensors"))
+        start = before or (None if recipe.start == "scratch" else work.weights)
         trained, paths = run(recipe, data, work.run(name), start=start, validation=held, minutes=work.left(), cpu=True)
         if not trained.finished:
             return None
         for path in paths:
+            if before is not None:
+                remember(path.with_suffix(PROVENANCE), before)
             for file in (path, path.with_suffix(PROVENANCE), config_path(path)):
                 if file.is_file():
                     to = work.weights / file.relative_to(work.run(name) / WEIGHTS)
                     to.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(file, to)
-                    if self.after is not None and start is not None and file.name.endswith(PROVENANCE):
-                        remember(to, start)
         return {"steps": trained.step, "seconds": round(trained.seconds)}
 
 
 def remember(told: Path, start: Path) -> None:
-    """Let a provenance file also tell of the training that made `start`."""
+    """Let a provenance file, as an export has just written it, also tell of the training that made `start`."""
     before, after = (json.loads(p.read_text(encoding="utf-8")) for p in (start.with_suffix(PROVENANCE), told))
     after["steps"] = [before["steps"], after["steps"]]
     after["seconds"] += before["seconds"]
