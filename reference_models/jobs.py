@@ -81,6 +81,8 @@ class Settings:
     steps, guidance, temperature: of stage 1; total weight of the condition is 1 + guidance
     first_steps, first_guidance: of S2A's codebook 0; fine_steps, fine_guidance: of each other codebook
     length_rule:   tts: by phones (paper) or by UTF-8 bytes (release)
+    stage1_prompt: tts: stage 1 continues the prompt, as in the paper; without, only S2A hears the prompt, and the
+                   text alone decides what is said (small models say more of it rightly)
     """
 
     steps: int
@@ -94,6 +96,7 @@ class Settings:
     rescale: float = 0.75
     keep: float = 1 - 0.98
     length_rule: LengthRule = "phones"
+    stage1_prompt: bool = True
 
     def __post_init__(self) -> None:
         for steps in (self.steps, self.first_steps, *self.fine_steps):

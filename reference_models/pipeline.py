@@ -96,7 +96,7 @@ class Metis:
         s = batch[0].settings
         return self.parts.stage1.generate(
             [p.frames for p in batch],
-            [p.prompt for p in batch],
+            [_before(p) for p in batch],
             noise.fork(STAGE1),
             steps=s.steps,
             phones=_all([p.phones for p in batch]),
@@ -137,6 +137,11 @@ class Metis:
         if self.official:
             return TorchNoise(torch.Generator(device).manual_seed(seeds[0] % 2**64))
         return SeededNoise.of(seeds, device)
+
+
+def _before(p: Prepared) -> Tensor:
+    """The tokens (L,) that stage 1 goes on from; a condition has frames of the prompt in any case."""
+    return p.prompt if p.settings.stage1_prompt or p.condition is not None else p.prompt[:0]
 
 
 def _all(values: Sequence[Tensor | None]) -> list[Tensor] | None:

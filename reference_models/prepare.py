@@ -27,7 +27,8 @@ from reference_models.text.tokenizer import Mode
 class Prepared:
     """A job as tokens.
 
-    prompt: (L,) semantic; codes: (L, Q) acoustic (official mode: as many as there are); phones: (P,) ids or None;
+    prompt: (L,) semantic; codes: (L, Q) acoustic (official mode: as many as there are); phones: (P,) ids or None, those
+    of the prompt first where stage 1 sees it;
     condition: (L + frames, D) or None; frames: of the target, at 50 Hz.
     """
 
@@ -48,7 +49,8 @@ def prepare(job: Job, parts: Parts, settings: Settings, official: bool = False) 
     phones, frames, condition = None, 0, None
     if job.task == "tts":
         ids, prompt_ids = _phones(job, parts, official)
-        phones, frames = prompt_ids + ids, _duration(job, len(prompt), len(ids), len(prompt_ids), settings)
+        phones = prompt_ids + ids if settings.stage1_prompt else ids
+        frames = _duration(job, len(prompt), len(ids), len(prompt_ids), settings)
     else:
         condition = _condition(job, parts, len(prompt))
         frames = len(condition) - len(prompt)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 ONLY_FOR: dict[str, set[Task]] = {  # parameter -> tasks that look at it
     "duration": {"tts"},
     "length_rule": {"tts"},
+    "stage1_prompt": {"tts"},
     "guided_by_text": {"tse", "se"},
     "prompt": {"l2s"},
     "prompt_s": {"vc", "tse", "l2s"},
@@ -48,6 +49,7 @@ class MetisParams(Params):
     mode:       fixed, or official: what the release does, to the token, one item at a time
     duration:   tts: a rule on the texts, or the ground truth's length
     length_rule: tts: the rule, by phones (paper) or by bytes (release)
+    stage1_prompt: tts: stage 1 continues the prompt (paper); without, only S2A hears it
     guided_by_text: omni: the item's text is an input for tse and se as well
     prompt:     l2s: use the item's voice prompt
     prompt_s:   vc, tse, l2s: of the prompt, the first so many seconds (a prompt with a text is never cut)
@@ -66,6 +68,7 @@ class MetisParams(Params):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     duration: Literal["rule", "ground-truth"] = "rule"
     length_rule: Literal["phones", "bytes"] | None = None
+    stage1_prompt: bool = True
     guided_by_text: bool = False
     prompt: bool = True
     prompt_s: float | None = Limit(None, gt=0, le=60)
@@ -207,7 +210,7 @@ class ReferenceSystem(System):
         return self.params.batch or (1 if one else ON_GPU)
 
     def _changes(self) -> dict[str, Any]:
-        names = {"length_rule", "steps", "guidance", "temperature"}
+        names = {"length_rule", "stage1_prompt", "steps", "guidance", "temperature"}
         return self.params.model_dump(include=names, exclude_none=True)
 
     def _job(self, request: Request) -> Job:

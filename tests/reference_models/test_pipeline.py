@@ -208,6 +208,29 @@ def test_default_mode_makes_the_official_modes_tokens_from_the_same_noise(tiny: 
     assert torch.equal(codes[0][0], codes[1][0])
 
 
+def test_stage_1_can_do_without_the_prompt_of_a_tts(tiny: Source) -> None:
+    """Its text and tokens are gone from stage 1; the rule for durations and S2A still have them."""
+    metis, (job,) = Metis(tiny, "tts"), jobs_of("tts")[:1]
+    full, bare = (prepare(job, metis.parts, metis.settings(job, stage1_prompt=given)) for given in (True, False))
+    assert full.phones is not None and bare.phones is not None and 0 < len(bare.phones) < len(full.phones)
+    assert torch.equal(full.phones[-len(bare.phones) :], bare.phones)
+    assert full.frames == bare.frames and torch.equal(full.codes, bare.codes)
+    seen: list[list[int]] = []
+    generate = metis.parts.stage1.generate
+    metis.parts.stage1.generate = lambda f, prompts, *a, **k: (  # type: ignore[method-assign]
+        seen.append([len(p) for p in prompts]) or generate(f, prompts, *a, **k)
+    )
+    made = [metis.generate([job], **{**FAST, "stage1_prompt": given})[0] for given in (True, False)]
+    assert seen == [[len(full.prompt)], [0]] and len(full.prompt) > 0
+    assert len(made[0].samples) == len(made[1].samples) and not np.array_equal(made[0].samples, made[1].samples)
+
+
+def test_a_condition_keeps_the_prompt_of_stage_1(tiny: Source) -> None:
+    job = jobs_of("vc")[0]
+    with_it, without = (Metis(tiny, "vc").generate([job], **{**FAST, "stage1_prompt": g})[0] for g in (True, False))
+    assert np.array_equal(with_it.samples, without.samples)
+
+
 def test_prompt_codes_are_cut_to_the_prompts_tokens_in_default_mode(tiny: Source) -> None:
     """The release hands over one code more than tokens, and so loses the target's first frame."""
     parts = Metis(tiny, "vc").parts

@@ -178,6 +178,7 @@ def test_the_source_of_what_runs_in_another_process_or_is_imported_late_identifi
         (MetisOmni, {"variant": "tts"}, "cannot do se"),
         (MetisSE, {"guided_by_text": True}, "the stage 1 'se' cannot do se with a text"),
         (MetisVC, {"guided_by_text": True}, "'guided_by_text' has no effect"),
+        (MetisVC, {"stage1_prompt": False}, "'stage1_prompt' has no effect"),
         (MetisSE, {"duration": "ground-truth"}, "'duration' has no effect"),
         (MetisSE, {"stage1": "mine.safetensors"}, "'stage1' has no effect"),
         (MetisSE, {"lora_alpha": 4}, "'lora_alpha' has no effect"),
