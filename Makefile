@@ -17,7 +17,7 @@ demo: $(VENV)/.demo
 	@echo; echo "Reports (open in a browser):"; ls -d $(CURDIR)/runs/*-mini-*/report/index.html
 
 test: $(VENV)/.test lint types
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations=25 --durations-min=5
 
 # hours on two cores; in slices with MINUTES=90, goes on where it was
 mini: $(VENV)/.test

@@ -53,6 +53,7 @@ from reference_models.training.tokenize import Content, tokenize
 
 UTTERANCES = 9000  # of the training split: 10.5 hours
 HUSH = 1e-3  # below it the codec's distance is deaf: synthetic speech is silent between words, noise there says nothing
+CODEC_STEPS = (2000, 1600)  # without codebooks, on them
 HELD = 60  # utterances of voices that are never trained on, to see how a stage went
 HELD_VOICES = 20  # of the recogniser's
 HELD_DATA = 250  # the same, of a data set
@@ -107,7 +108,7 @@ def features(work: Work, name: str) -> dict[str, Any] | None:
     objective = listen.ListenObjective(model)
     batches = listen.Listening(utterances, rows=16, seed=0, config=MINI_FEATURES)
     optim = OptimConfig(lr=2e-3, warmup=100, schedule="cosine", ema=0.99)
-    trained = _train(name, objective, batches, 2500, optim, work)
+    trained = _train(name, objective, batches, 1400, optim, work)
     if not trained.finished:
         return None
     objective.eval()
@@ -129,7 +130,7 @@ def semantic_codec(work: Work, name: str) -> dict[str, Any] | None:
     objective = SemanticCodecObjective(codec)
     batches = FeatureCrops(heard, rows=32, frames=96, seed=0)
     optim = OptimConfig(lr=1e-3, warmup=100, schedule="cosine", ema=0.99)
-    trained = _train(name, objective, batches, 3000, optim, work)
+    trained = _train(name, objective, batches, 1500, optim, work)
     if not trained.finished:
         return None
     facts = {"steps": trained.step, "seconds": round(trained.seconds), "data": "3000 utterances of the training split"}
@@ -144,11 +145,11 @@ def acoustic_codec(work: Work, name: str) -> dict[str, Any] | None:
     with recordings() as made:
         waves = [pcm(made.said(number)[0]) for number in range(work.some(3000, 8))]
     encoder, decoder = new_acoustic(MINI_ACOUSTIC, seed=0)
-    crops = [WaveCrops(waves, rows=10, samples=48 * MINI_ACOUSTIC.hop, seed=seed) for seed in range(3)]
+    crops = [WaveCrops(waves, rows=8, samples=32 * MINI_ACOUSTIC.hop, seed=seed) for seed in range(3)]
     optim = OptimConfig(lr=1e-3, warmup=100, schedule="cosine", ema=0.995)
     decoder.quantizer.requires_grad_(False)
     smooth = AcousticCodecObjective(encoder, decoder, quantized=False, quiet=HUSH)
-    trained = _train(f"{name}_latents", smooth, crops[0], 3600, optim, work, precision="fp32")
+    trained = _train(f"{name}_latents", smooth, crops[0], CODEC_STEPS[0], optim, work, precision="fp32")
     if not trained.finished:
         return None
     first = trained.seconds
@@ -157,10 +158,10 @@ def acoustic_codec(work: Work, name: str) -> dict[str, Any] | None:
     freeze_codes(encoder, decoder)
     coded = AcousticCodecObjective(encoder, decoder, quiet=HUSH)
     optim = dataclasses.replace(optim, lr=5e-4)
-    trained = _train(name, coded, crops[2], 1800, optim, work, precision="fp32")
+    trained = _train(name, coded, crops[2], CODEC_STEPS[1], optim, work, precision="fp32")
     if not trained.finished:
         return None
-    facts = {"steps": [3600, trained.step], "seconds": round(first + trained.seconds)}
+    facts = {"steps": [work.some(CODEC_STEPS[0], 2), trained.step], "seconds": round(first + trained.seconds)}
     facts["data"] = "3000 utterances of the training split"
     for part, tensors in states(coded).items():  # what codes were made with is what is shipped: half precision
         file = FILES[part]
@@ -176,7 +177,7 @@ def visual(work: Work, name: str) -> dict[str, Any] | None:
     objective = watch.WatchObjective(encoder)
     batches = watch.Watching(seen, rows=16, seed=0)
     optim = OptimConfig(lr=3e-3, warmup=100, schedule="cosine", ema=0.99)
-    trained = _train(name, objective, batches, 1500, optim, work, precision="fp32")
+    trained = _train(name, objective, batches, 900, optim, work, precision="fp32")
     if not trained.finished:
         return None
     watch.settle_norms(encoder, batches, work.some(50, 2))
@@ -218,13 +219,14 @@ def recogniser(work: Work, name: str) -> dict[str, Any] | None:
 class Tokens:
     """A data set of the build, and a small one like it to validate with, of other voices and sentences.
 
-    want: see `tokenize`; count: utterances, for `tts` of one sentence; copies: simulations of each
+    want: see `tokenize`; count: utterances; copies: simulations of each; single: utterances of one sentence only
     """
 
     want: tuple[Content, ...]
     count: int
     task: Task | None = None
     copies: int = 1
+    single: bool = False
 
     def __call__(self, work: Work, name: str) -> dict[str, Any]:
         """Write the shards of both."""
@@ -233,9 +235,8 @@ class Tokens:
 
     def _write(self, work: Work, name: str, split: Split, count: int, copies: int) -> dict[str, Any]:
         source, out = open_source(work.weights), work.folder / "data" / name
-        voices = min(VOICES, count // 2) if self.task == "tts" else VOICES  # everybody says two things at least
-        with recordings(split, voices) as made, counting(name) as show:
-            utterances = made.utterances(count, single=self.task == "tts")
+        with recordings(split) as made, counting(name) as show:
+            utterances = made.utterances(count, single=self.single)
             world = World(CHANCES, SyntheticNoise(Voices.of(utterances)), voices=Voices.of(utterances))
             report = tokenize(
                 utterances, out, source, want=self.want, task=self.task, copies=copies, world=world,
@@ -251,13 +252,11 @@ class Tokens:
 class Masked:
     """A stage 1 or an S2A.
 
-    recipe: its name; data: data sets of the build, `TASK=` before each in a mixture; after: it goes on from what this
-    earlier stage made, instead of from the base
+    recipe: its name; data: data sets of the build, `TASK=` before each in a mixture
     """
 
     recipe: str
     data: tuple[str, ...]
-    after: str | None = None
 
     def __call__(self, work: Work, name: str) -> dict[str, Any] | None:
         """Train, and put the weights with the others."""
@@ -265,29 +264,17 @@ class Masked:
         recipe = recipe.model_copy(update={"steps": work.some(recipe.steps, 2)})
         data = [placed(entry, work.folder / "data") for entry in self.data]
         held = [held_of(entry) for entry in data]
-        before = None if self.after is None else next((work.run(self.after) / WEIGHTS).rglob("*.safetensors"))
-        start = before or (None if recipe.start == "scratch" else work.weights)
+        start = None if recipe.start == "scratch" else work.weights
         trained, paths = run(recipe, data, work.run(name), start=start, validation=held, minutes=work.left(), cpu=True)
         if not trained.finished:
             return None
         for path in paths:
-            if before is not None:
-                remember(path.with_suffix(PROVENANCE), before)
             for file in (path, path.with_suffix(PROVENANCE), config_path(path)):
                 if file.is_file():
                     to = work.weights / file.relative_to(work.run(name) / WEIGHTS)
                     to.parent.mkdir(parents=True, exist_ok=True)
                     shutil.copyfile(file, to)
         return {"steps": trained.step, "seconds": round(trained.seconds)}
-
-
-def remember(told: Path, start: Path) -> None:
-    """Let a provenance file, as an export has just written it, also tell of the training that made `start`."""
-    before, after = (json.loads(p.read_text(encoding="utf-8")) for p in (start.with_suffix(PROVENANCE), told))
-    after["steps"] = [before["steps"], after["steps"]]
-    after["seconds"] += before["seconds"]
-    after["data"] = list(dict.fromkeys([*before["data"], *after["data"]]))
-    told.write_text(json.dumps(after, indent=1), encoding="utf-8")
 
 
 def held_of(data: str) -> str:
@@ -316,24 +303,23 @@ STAGES: dict[str, Callable[[Work, str], dict[str, Any] | None]] = {
     "semantic_codec": semantic_codec,
     "tokens": Tokens(("semantic", "phones"), UTTERANCES),
     "base": Masked("mini-base", ("tokens",)),
-    "tts": Masked("mini-tts", ("tokens",)),
+    "sentences": Tokens(("semantic", "phones"), UTTERANCES, single=True),  # as it is spoken: without a prompt before
+    "tts": Masked("mini-tts", ("sentences",)),
     "acoustic_codec": acoustic_codec,
-    "codes": Tokens(("semantic", "codes"), 6000),
+    "codes": Tokens(("semantic", "codes"), 5000),
     "first": Masked("mini-s2a-first", ("codes",)),
     "fine": Masked("mini-s2a-fine", ("codes",)),
-    "tts_data": Tokens(("semantic", "phones"), 6000, "tts"),
-    "tts_prompted": Masked("mini-tts-prompted", ("tokens", "tts_data"), after="tts"),
-    "vc_data": Tokens(("semantic",), 3000, "vc", 2),
-    "tse_data": Tokens(("semantic", "phones"), 4000, "tse", 2),
-    "se_data": Tokens(("semantic", "phones"), 4000, "se", 2),
+    "vc_data": Tokens(("semantic",), 2000, "vc"),
+    "tse_data": Tokens(("semantic", "phones"), 3000, "tse", 2),
+    "se_data": Tokens(("semantic", "phones"), 3000, "se", 2),
     "vc": Masked("mini-vc", ("vc_data",)),
     "tse": Masked("mini-tse", ("tse_data",)),
     "se": Masked("mini-se", ("se_data",)),
     "visual": visual,
-    "l2s_data": Tokens(("semantic",), 4000, "l2s"),
+    "l2s_data": Tokens(("semantic",), 2500, "l2s"),
     "l2s": Masked("mini-l2s", ("l2s_data",)),
     "recogniser": recogniser,
-    "omni": Masked("mini-omni", ("tts=tokens", "vc=vc_data", "tse=tse_data", "se=se_data")),
+    "omni": Masked("mini-omni", ("tts=sentences", "vc=vc_data", "tse=tse_data", "se=se_data")),
 }
 
 

@@ -32,8 +32,9 @@ def test_all_stages_run_and_what_they_made_speaks(tmp_path: Path) -> None:
     shipped = tmp_path / "shipped"
     assert 1e6 < pack(work.folder, shipped, results={"metis-mini-tts": {"WER": "12.3 %"}}) < LIMIT
     card = (shipped / "t2s_model" / "model.card.md").read_text()
-    assert "| WER | 12.3 % |" in card and "| trained on | tokens: 8 examples" in card and "| hardware | " in card
-    assert "| steps | 2 + 2 |" in card, "of both trainings"
+    assert "| WER | 12.3 % |" in card and "| trained on | sentences: 8 examples" in card and "| hardware | " in card
+    codec = (shipped / "acoustic_codec" / "model.card.md").read_text()
+    assert "| steps | 2 + 2 |" in codec, "without codebooks, and on them"
     assert "12.3" not in (shipped / "metis_vc" / "metis_vc_lora_16.card.md").read_text()
 
     rng = np.random.default_rng(0)
