@@ -24,7 +24,7 @@ from reference_models.config import FEATURE_SAMPLE_RATE, Task
 from reference_models.errors import InputError
 from reference_models.hub import place
 from reference_models.mini import hear, listen, watch
-from reference_models.mini.corpus import VOICES, Recordings
+from reference_models.mini.corpus import Recordings
 from reference_models.mini.espeak import EspeakEngine
 from reference_models.mini.grammar import Split
 from reference_models.registry import FILES
@@ -91,10 +91,10 @@ class Work:
 
 
 @contextmanager
-def recordings(split: Split = "training", voices: int = VOICES) -> Iterator[Recordings]:
+def recordings(split: Split = "training") -> Iterator[Recordings]:
     """The utterances of a split."""
     with EspeakEngine() as engine:
-        yield Recordings(engine, split, voices)
+        yield Recordings(engine, split)
 
 
 def features(work: Work, name: str) -> dict[str, Any] | None:
