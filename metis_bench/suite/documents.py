@@ -143,6 +143,20 @@ def overlay(base: Document, top: Document) -> Document:
     return out
 
 
+def outranked(base: Document, top: Document) -> Document:
+    """`base` without what its profiles say of keys that `top`, a file that extends it, names itself."""
+    profiles = base.data.get("profiles")
+    if not isinstance(profiles, dict):
+        return base
+    own = top.data.keys() - MERGED
+    kept = {
+        name: {k: v for k, v in body.items() if k not in own} if isinstance(body, dict) else body
+        for name, body in profiles.items()
+    }
+    places = {p: v for p, v in base.places.items() if not (len(p) > 2 and p[0] == "profiles" and p[2] in own)}
+    return Document({**base.data, "profiles": kept}, places)
+
+
 def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
     out = dict(base)
     for key, value in top.items():

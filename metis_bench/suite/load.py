@@ -18,7 +18,7 @@ from metis_bench.published import names as published_names
 from metis_bench.resources import data_dir
 from metis_bench.suite import documents
 from metis_bench.suite.arms import arms_of
-from metis_bench.suite.documents import Document, KeyPath, overlay
+from metis_bench.suite.documents import Document, KeyPath, outranked, overlay
 from metis_bench.suite.schema import (
     FILE_KEYS,
     NAME,
@@ -92,7 +92,7 @@ def load_document(path: Path, chain: tuple[Path, ...] = ()) -> Document:
                 raise SuiteError(f"no such file: {target}", where=path, line=place) from None
             raise
     stripped = Document({k: v for k, v in own.data.items() if k not in FILE_KEYS}, own.places)
-    return overlay(merged, stripped)
+    return overlay(outranked(merged, stripped), stripped)
 
 
 def _targets(doc: Document, path: Path) -> list[tuple[Path, int | None]]:

@@ -70,6 +70,24 @@ def test_extends_and_include_lie_below(tmp_path: Path) -> None:
     assert [c.key for c in suite.corpora] == ["small"], "profiles of the same name are merged key by key"
 
 
+def test_what_a_file_says_outranks_the_profiles_of_what_it_extends(tmp_path: Path) -> None:
+    """A profile that lists systems must not take away those of whoever extends its suite; his own profiles may."""
+    write(tmp_path, "base.yaml", BASE.replace("    seeds: [4]", "    seeds: [4]\n    systems: [toy-moody]"))
+    mine = write(tmp_path, "mine.yaml", "extends: base.yaml\nname: mine\nsystems: [toy-noise]\n")
+    suite = load_suite(mine, "other")
+    assert ([s.name for s in suite.systems], suite.seeds) == (["toy-noise"], (4,))
+    mine.write_text(mine.read_text() + "corpora: {own: {corpus: toy}}\nprofiles: {other: {systems: [toy-moody]}}\n")
+    assert [c.key for c in load_suite(mine).corpora] == ["own"], "also those of the default profile"
+    assert [s.name for s in load_suite(mine, "other").systems] == ["toy-moody"]
+
+
+def test_a_file_of_ones_own_over_every_shipped_suite(tmp_path: Path) -> None:
+    for path in shipped_suites():
+        mine = f"extends: suites/{path.relative_to(data_dir('suites'))}\nname: mine\nsystems: [ground-truth]\n"
+        suite = load_suite(write(tmp_path, f"{path.stem}.yaml", mine + "oracle_order: []\nablation: {}\n"))
+        assert [s.name for s in suite.systems] == ["ground-truth"]
+
+
 def test_overrides_and_selection(tmp_path: Path) -> None:
     path = write(tmp_path, "s.yaml", BASE)
     suite = load_suite(path, overrides=["seeds=[1, 2]", "corpora.small.count=3"], only_systems=["toy-moody"], limit=1)
