@@ -323,6 +323,11 @@ STAGES: dict[str, Callable[[Work, str], dict[str, Any] | None]] = {
 }
 
 
+def adopt(work: Work, family: Path) -> None:
+    """Put the weights and cards of a whole family, or of a part of one, where stages look for what they need."""
+    shutil.copytree(family, work.weights, dirs_exist_ok=True)
+
+
 def build(work: Work, only: list[str] | None = None) -> None:
     """Run all stages, or some, in order; stops where a stage could not be finished in this slice."""
     for name, stage in STAGES.items():

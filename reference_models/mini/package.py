@@ -17,6 +17,7 @@ from reference_models.training.models import PROVENANCE, store
 
 LIMIT = 25_000_000  # bytes of all files together
 FP32 = ("wav2vec2bert_stats.pt",)  # two rows of numbers
+CARD_SUFFIX = ".card.md"
 CARD = """# {title}
 
 Part of the mini family of metis-bench: models small enough to train and run on a laptop, on synthetic speech only. They
@@ -67,11 +68,15 @@ def pack(work: Path, to: Path = SHIPPED, *, results: Mapping[str, Mapping[str, s
         store(load_tensors(path), place, torch.float32 if path.name in FP32 else torch.float16)
         if config_path(path).is_file():
             config_path(place).write_bytes(config_path(path).read_bytes())
-        rows = _rows(json.loads(path.with_suffix(PROVENANCE).read_text(encoding="utf-8")), work / "done")
+        card, told = path.with_suffix(CARD_SUFFIX), path.with_suffix(PROVENANCE)
+        total += place.stat().st_size
+        if not told.is_file() and card.is_file():  # adopted as it was
+            place.with_suffix(CARD_SUFFIX).write_bytes(card.read_bytes())
+            continue
+        rows = _rows(json.loads(told.read_text(encoding="utf-8")), work / "done")
         rows |= (results or {}).get(SPEAKS.get(name.parts[0], ""), {})
         table = "\n".join(f"| {label} | {value} |" for label, value in rows.items())
-        place.with_suffix(".card.md").write_text(CARD.format(title=name.as_posix(), rows=table), encoding="utf-8")
-        total += place.stat().st_size
+        place.with_suffix(CARD_SUFFIX).write_text(CARD.format(title=name.as_posix(), rows=table), encoding="utf-8")
     if total > LIMIT:
         raise CheckpointError(f"the mini family has {total / 1e6:.1f} MB; {LIMIT / 1e6:.0f} MB can be shipped")
     return total

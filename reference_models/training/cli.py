@@ -150,14 +150,23 @@ def s2a(model: str, recipe: str | None, **options: Any) -> None:
 @click.option("--minutes", type=float, help="Stop after so many minutes, with a checkpoint.")
 @click.option("--scale", type=float, default=1.0, show_default=True, help="Of steps and data, to see that it runs.")
 @click.option("--stage", multiple=True, help="Only this one; may be given several times.")
-def mini(work: Path, minutes: float | None, scale: float, stage: tuple[str, ...]) -> None:
-    """Train the whole mini family from nothing: hours on two cores."""
-    from reference_models.mini.build import STAGES, Work, build
+@click.option("--from", "family", type=click.Path(path_type=Path),
+              help="With --stage: on top of the weights of this folder, or of `mini`, the shipped ones.")  # fmt: skip
+def mini(work: Path, minutes: float | None, scale: float, stage: tuple[str, ...], family: Path | None) -> None:
+    """Train the whole mini family from nothing: hours on two cores. Or stages, on top of what is trained."""
+    from reference_models.hub import folder_of
+    from reference_models.mini.build import STAGES, Work, adopt, build
 
     for name in stage:
         if name not in STAGES:
             raise click.BadParameter(f"there is no stage '{name}'{nearest(name, STAGES)}", param_hint="--stage")
-    build(Work(work, minutes, scale), list(stage))
+    made = Work(work, minutes, scale)
+    if (given := folder_of(family)) is not None:
+        if not stage or not given.is_dir():
+            problem = f"{given} is no folder" if stage else "say with --stage what to train on top of it"
+            raise click.BadParameter(problem, param_hint="--from")
+        adopt(made, given)
+    build(made, list(stage))
     click.echo(f"weights: {work / 'weights'} (`checkpoint:` of the systems metis-mini-*)")
 
 

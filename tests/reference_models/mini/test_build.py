@@ -9,7 +9,7 @@ import pytest
 
 from reference_models.checkpoints import open_source
 from reference_models.jobs import Job
-from reference_models.mini.build import STAGES, Work, build
+from reference_models.mini.build import STAGES, Work, adopt, build
 from reference_models.mini.mouth import render
 from reference_models.mini.package import LIMIT, pack
 from reference_models.pipeline import Metis
@@ -36,6 +36,17 @@ def test_all_stages_run_and_what_they_made_speaks(tmp_path: Path) -> None:
     codec = (shipped / "acoustic_codec" / "model.card.md").read_text()
     assert "| steps | 2 + 2 |" in codec, "without codebooks, and on them"
     assert "12.3" not in (shipped / "metis_vc" / "metis_vc_lora_16.card.md").read_text()
+
+    more = Work(tmp_path / "more", scale=0.0)  # on top of what was shipped
+    adopt(more, shipped)
+    build(more, ["vc_data", "vc"])
+    pack(more.folder, tmp_path / "again")
+    cards = {p.relative_to(shipped) for p in shipped.rglob("*.card.md")}
+    assert {p.relative_to(tmp_path / "again") for p in (tmp_path / "again").rglob("*.card.md")} == cards
+    assert (tmp_path / "again" / "t2s_model" / "model.card.md").read_text() == card
+    assert {path.stem for path in (more.folder / "done").iterdir()} == {"vc_data", "vc"}
+    kept = "semantic_codec/model.safetensors"
+    assert (tmp_path / "again" / kept).read_bytes() == (shipped / kept).read_bytes()
 
     rng = np.random.default_rng(0)
     prompt, source = (Speech(rng.standard_normal(n).astype(np.float32) * 0.1, 16_000) for n in (9000, 8000))
