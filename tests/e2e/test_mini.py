@@ -61,7 +61,9 @@ def test_the_orders_hold_in_the_mini_profile(metis_bench: Command, suite: str, h
         (c["column"], c["better"], c["worse"]) for c in checks
     }, "every order could be checked somewhere"
     assert not [c for c in checks if c["ok"] is False]
-    assert all(c["n"] == c["N"] for c in results["cells"])
+    assert all(c["n"] == c["N"] for c in results["cells"] if c["system"] != "silence"), (
+        "in which some metrics find nothing"
+    )
 
 
 @pytest.mark.long
