@@ -53,7 +53,7 @@ from reference_models.training.tokenize import Content, tokenize
 
 UTTERANCES = 9000  # of the training split: 10.5 hours
 HUSH = 1e-3  # below it the codec's distance is deaf: synthetic speech is silent between words, noise there says nothing
-CODEC_STEPS = (2000, 1600)  # without codebooks, on them
+CODEC_STEPS = (3600, 1800)  # without codebooks, on them
 HELD = 60  # utterances of voices that are never trained on, to see how a stage went
 HELD_VOICES = 20  # of the recogniser's
 HELD_DATA = 250  # the same, of a data set
@@ -145,7 +145,7 @@ def acoustic_codec(work: Work, name: str) -> dict[str, Any] | None:
     with recordings() as made:
         waves = [pcm(made.said(number)[0]) for number in range(work.some(3000, 8))]
     encoder, decoder = new_acoustic(MINI_ACOUSTIC, seed=0)
-    crops = [WaveCrops(waves, rows=8, samples=32 * MINI_ACOUSTIC.hop, seed=seed) for seed in range(3)]
+    crops = [WaveCrops(waves, rows=10, samples=48 * MINI_ACOUSTIC.hop, seed=seed) for seed in range(3)]
     optim = OptimConfig(lr=1e-3, warmup=100, schedule="cosine", ema=0.995)
     decoder.quantizer.requires_grad_(False)
     smooth = AcousticCodecObjective(encoder, decoder, quantized=False, quiet=HUSH)
