@@ -324,8 +324,12 @@ STAGES: dict[str, Callable[[Work, str], dict[str, Any] | None]] = {
 
 
 def adopt(work: Work, family: Path) -> None:
-    """Put the weights and cards of a whole family, or of a part of one, where stages look for what they need."""
-    shutil.copytree(family, work.weights, dirs_exist_ok=True)
+    """Put the weights and cards of a family where stages look for what they need; what is there already stays."""
+    for path in family.rglob("*"):
+        to = work.weights / path.relative_to(family)
+        if path.is_file() and not to.exists():
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, to)
 
 
 def build(work: Work, only: list[str] | None = None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,11 @@ def test_all_stages_run_and_what_they_made_speaks(tmp_path: Path) -> None:
     more = Work(tmp_path / "more", scale=0.0)  # on top of what was shipped
     adopt(more, shipped)
     build(more, ["vc_data", "vc"])
+    trained = more.weights / "metis_vc" / "metis_vc_lora_16.safetensors"
+    trained.write_bytes(b"trained here")
+    adopt(more, shipped)
+    assert trained.read_bytes() == b"trained here", "nothing trained is lost to what was adopted"
+    shutil.copyfile(shipped / trained.relative_to(more.weights), trained)
     pack(more.folder, tmp_path / "again")
     cards = {p.relative_to(shipped) for p in shipped.rglob("*.card.md")}
     assert {p.relative_to(tmp_path / "again") for p in (tmp_path / "again").rglob("*.card.md")} == cards
