@@ -59,10 +59,17 @@ def pack(work: Path, to: Path = SHIPPED, *, results: Mapping[str, Mapping[str, s
     """Copy all weight files of a work folder in fp16, each with its configuration and a card. Returns the bytes.
 
     results: what was measured, by system and by what it is, for the cards (`benchmarks/mini_family.py --json`)
-    Errors: CheckpointError where it is too much to ship; nothing of `to` is removed
+    Errors: CheckpointError too much to ship, a file without a card or provenance; nothing of `to` is removed
     """
     weights, total = work / "weights", 0
-    for path in sorted(p for p in weights.rglob("*") if p.suffix in (".safetensors", ".pt", ".pth")):
+    paths = sorted(p for p in weights.rglob("*") if p.suffix in (".safetensors", ".pt", ".pth"))
+    for path in paths:
+        if not (path.with_suffix(PROVENANCE).is_file() or path.with_suffix(CARD_SUFFIX).is_file()):
+            raise CheckpointError(
+                f"{path} has neither provenance ({path.with_suffix(PROVENANCE).name}) nor a card: it cannot be told of",
+                fix="copy the file that lay beside it where it was trained or shipped",
+            )
+    for path in paths:
         name = path.relative_to(weights)
         place = to / name
         store(load_tensors(path), place, torch.float32 if path.name in FP32 else torch.float16)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from reference_models.checkpoints import open_source
+from reference_models.errors import CheckpointError
 from reference_models.jobs import Job
 from reference_models.mini.build import STAGES, Work, adopt, build
 from reference_models.mini.mouth import render
@@ -53,6 +54,11 @@ def test_all_stages_run_and_what_they_made_speaks(tmp_path: Path) -> None:
     assert {path.stem for path in (more.folder / "done").iterdir()} == {"vc_data", "vc"}
     kept = "semantic_codec/model.safetensors"
     assert (tmp_path / "again" / kept).read_bytes() == (shipped / kept).read_bytes()
+
+    (more.weights / "of-unknown-origin.safetensors").write_bytes((shipped / kept).read_bytes())
+    with pytest.raises(CheckpointError, match=r"of-unknown-origin.*nor a card"):
+        pack(more.folder, tmp_path / "nothing")
+    assert not (tmp_path / "nothing").exists()
 
     rng = np.random.default_rng(0)
     prompt, source = (Speech(rng.standard_normal(n).astype(np.float32) * 0.1, 16_000) for n in (9000, 8000))
