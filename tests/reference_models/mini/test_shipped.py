@@ -15,7 +15,15 @@ from reference_models.mini.package import FP32, LIMIT
 from reference_models.mini.recognise import FILE, open_recogniser
 
 WEIGHTS = sorted(p for p in SHIPPED.rglob("*") if p.suffix in (".safetensors", ".pt", ".pth"))
-FILES_SO_FAR = ("w2v_bert_2.0", "wav2vec2bert_stats", "semantic_codec", "metis_base", "vis_model")
+FILES_SO_FAR = (
+    "w2v_bert_2.0",
+    "wav2vec2bert_stats",
+    "semantic_codec",
+    "metis_base",
+    "vis_model",
+    "acoustic_codec_encoder",
+    "acoustic_codec_decoder",
+)
 TOLD = ("trained on", "steps", "minutes of training", "hardware")
 
 
