@@ -6,7 +6,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 MINI := $(sort $(shell grep -l "^  mini:" suites/*.yaml))
 NEED_DATA := $(filter-out $(MINI),$(sort $(wildcard suites/*.yaml)))
-ABLATION ?= suites/ablations/prompt-length.yaml
+ABLATION ?= suites/ablations/text-guidance.yaml
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test mini benchmark lint types clean
