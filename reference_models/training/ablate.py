@@ -111,14 +111,16 @@ def ablate(
     """Train all runs of a suite that are not finished yet, each into `work/NAME`; goes on where it was stopped.
 
     data: folder of data sets; only: patterns (`tts-*.0`) of runs, which bring the runs they start from; minutes: of
-    this slice. Two processes may train different runs in one `work`.
+    this slice. SIGINT and SIGTERM end it, with a checkpoint. Two processes may train different runs in one `work`.
 
     Errors: RecipeError for an unknown run, recipe or start; whatever a run fails with
     """
-    runs, began, ended = runs_of(suite), time.monotonic(), []
+    runs, began = runs_of(suite), time.monotonic()
+    ended: list[Ablated] = []
     for name in _chosen(runs, only, suite):
         left = None if minutes is None else minutes - (time.monotonic() - began) / 60
-        if left is not None and left <= 0 and not _finished(work / name, runs[name].load()):
+        stopped = any(not e.finished for e in ended)  # by the clock or by a signal: then no other begins
+        if (stopped or (left is not None and left <= 0)) and not _finished(work / name, runs[name].load()):
             ended.append(Ablated(name, False, 0, 0.0, 0, {}))
             continue
         ended.append(_train(name, runs, data, work, left, cpu))

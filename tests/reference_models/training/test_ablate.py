@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from reference_models.training import ablate as ablation
 from reference_models.training.ablate import ablate, runs_of
 from reference_models.training.cli import main
 from reference_models.training.logs import read_metrics
@@ -57,6 +59,20 @@ def test_a_run_brings_what_it_starts_from_and_is_trained_once(place: Path) -> No
     (place / "suite.yaml").write_text(SUITE.replace("log_every: 2", "log_every: 1"))
     go(only=["base.1"])
     assert before != {p: p.stat().st_mtime_ns for p in before}, "another recipe is another run"
+
+
+def test_a_run_that_is_stopped_is_the_last(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C means the grid, not one run of it."""
+    whole, begun = ablation.run, []
+
+    def short(*given: Any, **how: Any) -> Any:
+        begun.append(given[2].name)
+        return whole(*given, **{**how, "minutes": 0})
+
+    monkeypatch.setattr(ablation, "run", short)
+    ended = ablate(place / "suite.yaml", place / "data", place / "work", cpu=True)
+    assert len(ended) == 6 and not any(e.finished for e in ended)
+    assert begun == [ended[0].name]
 
 
 def test_no_time_is_no_run(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
