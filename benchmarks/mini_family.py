@@ -28,10 +28,8 @@ from metis_bench.suite.load import load_suite
 
 SUITE = Path(__file__).with_suffix(".yaml")
 WER = "wer.mini"
-HEARD = {
-    "WER": WER,
-    "WER (pocketsphinx)": "wer.pocketsphinx",
-}  # the mini recogniser was trained in noise, the other was not
+# the mini recogniser was trained in noise, the other was not
+HEARD = {"WER": WER, "WER (pocketsphinx)": "wer.pocketsphinx"}
 RESAMPLES = 10_000
 
 
