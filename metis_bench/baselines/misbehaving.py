@@ -131,11 +131,12 @@ class Adapter:
             os._exit(0)
 
     def eats_memory(self, _: list[float]) -> None:
-        """Until somebody stops it."""
-        hoard = []
-        while True:
+        """2 GiB, and keeps it until somebody stops it: no more, or a watcher that fails would cost the machine."""
+        hoard: list[bytearray] = []
+        while len(hoard) < 64:
             hoard.append(bytearray(os.urandom(1 << 20)) * 32)
             time.sleep(0.02)
+        time.sleep(3600)
 
     def returns_nothing(self, _: list[float]) -> Any:
         """Not what an adapter returns."""
