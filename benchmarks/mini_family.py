@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,10 @@ import numpy as np
 from _rows import Aim, Row, add_option, write
 
 from metis_bench.audio import load
-from metis_bench.config import load_config
+from metis_bench.config import Config, load_config
 from metis_bench.engine.run import run
 from metis_bench.engine.store import Store
+from metis_bench.errors import MetisBenchError
 from metis_bench.metrics.speakers import ge2e
 from metis_bench.report.data import load_run
 from metis_bench.suite.load import load_suite
@@ -184,6 +186,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs"))
     given = parser.parse_args()
     config = load_config(None)
+    try:
+        results, folders = _measured(config, given)
+    except MetisBenchError as error:  # such as another run's results in --out
+        sys.exit(f"error: {error}")
+    report(results[0], results[1], folders[0], Store(config.store))
+    write(given.rows, ROWS)
+    if given.json:
+        given.json.write_text(json.dumps(cards(results[0]), indent=1), encoding="utf-8")
+
+
+def _measured(config: Config, given: argparse.Namespace) -> tuple[list[Results], list[Path]]:
+    """Both parts of the suite, run: what they found, and where."""
     results, folders = [], []
     for profile in (None, "mos"):
         suite = load_suite(SUITE, profile, limit=given.items)
@@ -195,10 +209,7 @@ def main() -> None:
         ended = run(suite, config, out=given.out / f"mini-family-{profile or 'all'}")
         results.append(Results(ended.results))
         folders.append(ended.folder)
-    report(results[0], results[1], folders[0], Store(config.store))
-    write(given.rows, ROWS)
-    if given.json:
-        given.json.write_text(json.dumps(cards(results[0]), indent=1), encoding="utf-8")
+    return results, folders
 
 
 if __name__ == "__main__":
