@@ -120,6 +120,7 @@ PARTS = {
     "scale": Part("scale", (), ("--quick",)),
     "executors": Part("executors", (), ("--clips", "4", "--seconds", "1"), without("ray", "cluster")),
     "report": Part("report", (), ("--systems", "2", "--items", "20", "--seeds", "1", "--clusters", "5")),
+    "startup": Part("startup", (), ("--rounds", "1"), without("whisper", "asr")),
     "sensitivity": Part("sensitivity", (), ("--systems", "2", "--items", "20")),
     "intervals": Part("intervals", ("--runs", "1000"), ("--runs", "5")),
     "baselines": Part("baselines", (), ("--items", "3")),

@@ -24,7 +24,7 @@ from reference_models.features import SemanticFeatures, unused_key
 from reference_models.hub import find, folder_of
 from reference_models.lips.visual import VisualEncoder
 from reference_models.lips.weights import encoder_weights, read_visual_config
-from reference_models.loading import Tensors, check, load_into, load_tensors
+from reference_models.loading import Tensors, check, load_into, load_tensors, unfilled
 from reference_models.random_weights import RandomWeights
 from reference_models.registry import FILES
 from reference_models.sizes import Size, config_beside, with_attention
@@ -155,7 +155,7 @@ class Checkpoints:
         """w2v-BERT up to the layer that is read, with its statistics."""
         path, statistics_path = self._path("w2v_bert_2.0"), self._path("wav2vec2bert_stats")
         config = config_beside(path, cast(FeaturesConfig, FILES["w2v_bert_2.0"].config))
-        with torch.device("meta"):
+        with unfilled():
             model = SemanticFeatures(config)
         tensors = load_tensors(
             path, dtype=torch.float32, device=self.device, skip=lambda name: unused_key(name, config)
@@ -172,7 +172,7 @@ class Checkpoints:
         described = path.with_suffix(".json")
         official = cast(VisualConfig, FILES["vis_model"].config)
         config = read_visual_config(described) if described.is_file() else official
-        with torch.device("meta"):
+        with unfilled():
             model = VisualEncoder(config_beside(path, config))
         load_into(model, encoder_weights(load_tensors(path, dtype=torch.float32, device=self.device)), path)
         return model.eval()
@@ -199,7 +199,7 @@ class Checkpoints:
 
 def load(build: Callable[[Any], M], config: Any, path: Path, dtype: torch.dtype, device: Device) -> M:
     """`build(config)` with exactly the weights of one file, in eval mode; needs the memory of the weights once."""
-    with torch.device("meta"):
+    with unfilled():
         model = build(config)
     load_into(model, load_tensors(path, dtype=dtype, device=device), path)
     return model.eval()
@@ -221,7 +221,7 @@ def load_stage1(
     A LoRA is merged in fp32 and rounded to `dtype` afterwards. The state dict of peft's whole wrapper may be given as
     `checkpoint`, alone. Errors: CheckpointError naming the file that does not fit
     """
-    with torch.device("meta"):
+    with unfilled():
         model = Stage1(config)
     precision = dtype if lora is None else torch.float32
     tensors = load_tensors(checkpoint, dtype=precision, device=device)

@@ -6,6 +6,7 @@ The layers behind the one that is read are never built: 30 % of the weights and 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +15,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from reference_models.config import FEATURE_SAMPLE_RATE, FeaturesConfig
+from reference_models.conformer import Conformer
 from reference_models.errors import InputError
 
 WINDOW, HOP = 400, 160  # samples of one filter bank frame (25 ms) and from one to the next (10 ms)
 STACK = 2  # filter bank frames in one feature frame
 FFT, PREEMPHASIS, MEL_FLOOR = 512, 0.97, 1.192092955078125e-07
+POVEY, LOWEST_HZ = 0.85, 20.0  # the window is Hann's to this power
 CHUNK = 128  # filter bank frames computed at a time
 MIN_SAMPLES = WINDOW + HOP  # the extractor divides by the variance over frames, so it needs two
 
@@ -44,20 +47,29 @@ def unused_key(name: str, cfg: FeaturesConfig | None = None) -> bool:
     return layer is not None and cfg.layer <= int(layer[1]) < cfg.num_layers
 
 
+def mel_filters(bins: int) -> NDArray[np.float64]:
+    """(257, bins): Kaldi's triangles on its mel scale, from 20 Hz to half the rate."""
+
+    def mel(hertz: Any) -> NDArray[np.float64]:
+        return np.asarray(1127.0 * np.log(1.0 + hertz / 700.0))
+
+    edges = np.linspace(mel(LOWEST_HZ), mel(FEATURE_SAMPLE_RATE / 2), bins + 2)
+    places = mel(FEATURE_SAMPLE_RATE / FFT * np.arange(FFT // 2 + 1))[:, None]  # (257, 1)
+    widths = np.diff(edges)
+    rising, falling = (places - edges[:-2]) / widths[:-1], (edges[2:] - places) / widths[1:]
+    return np.maximum(0.0, np.minimum(rising, falling))
+
+
 class FeatureExtractor:
     """Waveform to normalised log-mel filter banks, two frames stacked: transformers' SeamlessM4TFeatureExtractor.
 
-    The same numbers by the same steps, on many frames at once: there, a loop over frames takes three times as long.
+    The same numbers by the same steps, on many frames at once (there, a loop over frames takes three times as long),
+    and without the second that importing it takes.
     """
 
     def __init__(self, cfg: FeaturesConfig) -> None:
-        from transformers import SeamlessM4TFeatureExtractor
-
-        tables = SeamlessM4TFeatureExtractor(  # type: ignore[no-untyped-call]
-            feature_size=cfg.mel_bins, num_mel_bins=cfg.mel_bins, sampling_rate=FEATURE_SAMPLE_RATE, stride=STACK
-        )
-        self._window: NDArray[np.float64] = np.asarray(tables.window, np.float64)  # (400,)
-        self._mel_filters: NDArray[np.float64] = np.asarray(tables.mel_filters, np.float64)  # (257, M)
+        self._window = np.hanning(WINDOW) ** POVEY  # (400,)
+        self._mel_filters = mel_filters(cfg.mel_bins)  # (257, M)
         self._padding_value = cfg.padding_value
 
     def __call__(self, wav: Tensor) -> tuple[Tensor, Tensor]:
@@ -110,7 +122,7 @@ class FeatureExtractor:
 class SemanticFeatures(nn.Module):
     """w2v-BERT 2.0 up to the layer that Metis reads, frozen: no dropout in any mode.
 
-    model:     transformers' Wav2Vec2BertModel; its state dict has the official names, less those of `unused_key`
+    model:     its state dict has the official names, less those of `unused_key`
     mean, var: (C,) statistics of the hidden states, shipped with the release (`wav2vec2bert_stats.pt`)
     """
 
@@ -119,24 +131,8 @@ class SemanticFeatures(nn.Module):
 
     def __init__(self, cfg: FeaturesConfig) -> None:
         super().__init__()
-        from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
-
         self.extractor = FeatureExtractor(cfg)
-        self.model = Wav2Vec2BertModel(
-            Wav2Vec2BertConfig(
-                hidden_size=cfg.hidden_size,
-                num_hidden_layers=cfg.layer,
-                num_attention_heads=cfg.num_heads,
-                intermediate_size=cfg.inner_dim,
-                feature_projection_input_dim=STACK * cfg.mel_bins,
-                left_max_position_embeddings=cfg.left_context,
-                right_max_position_embeddings=cfg.right_context,
-                conv_depthwise_kernel_size=cfg.conv_kernel,
-                conformer_conv_dropout=0.0,
-                layerdrop=0.0,
-                apply_spec_augment=False,
-            )
-        )
+        self.model = Conformer(cfg, STACK * cfg.mel_bins)
         self.register_buffer("mean", torch.zeros(cfg.hidden_size))
         self.register_buffer("var", torch.ones(cfg.hidden_size))
         self.requires_grad_(False)
@@ -152,7 +148,7 @@ class SemanticFeatures(nn.Module):
 
     def hidden(self, filter_banks: Tensor, mask: Tensor) -> Tensor:
         """Filter banks (B, T, 160) and mask (B, T) to hidden states (B, T, C) after the last layer built."""
-        return self.model(input_features=filter_banks, attention_mask=mask).last_hidden_state  # type: ignore[no-any-return]
+        return self.model(filter_banks, mask)  # type: ignore[no-any-return]
 
     def normalise(self, hidden: Tensor) -> Tensor:
         """Hidden states (B, T, C) to zero mean and unit variance per channel."""

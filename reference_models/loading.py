@@ -7,9 +7,10 @@ The official code is lenient where it matters (`Amphion:models/tts/metis/metis.p
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ Tensors: TypeAlias = dict[str, Tensor]
 
 PICKLED = (".pt", ".pth", ".bin", ".ckpt")
 FLOATS = (torch.float32, torch.float16, torch.bfloat16)
+INITIALISERS = {n: f for n, f in vars(nn.init).items() if n.endswith("_") and not n.startswith("_")}
 LISTED = 5  # keys of each kind that an error names
 
 
@@ -52,8 +54,25 @@ def load_tensors(
     return tensors
 
 
+def _leave(tensor: Tensor, *_: Any, **__: Any) -> Tensor:
+    return tensor
+
+
+@contextmanager
+def unfilled() -> Iterator[None]:
+    """What is built in here is for `load_into` to fill: its memory is reserved, but nothing is drawn or written there.
+
+    So it takes no memory either, as on the meta device, where torch would import its decompositions for a second.
+    """
+    vars(nn.init).update(dict.fromkeys(INITIALISERS, _leave))
+    try:
+        yield
+    finally:
+        vars(nn.init).update(INITIALISERS)
+
+
 def load_into(model: nn.Module, tensors: Tensors, where: str | Path) -> None:
-    """Make `tensors` the weights of `model`, which may be on the meta device. They are not copied.
+    """Make `tensors` the weights of `model`, which may be `unfilled` or on the meta device. They are not copied.
 
     Errors: CheckpointError listing what `check` finds; the model is unchanged then
     """

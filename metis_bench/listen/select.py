@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from metis_bench.audio import Audio
-from metis_bench.engine.generate import read_input
+from metis_bench.engine.generating import read_input
 from metis_bench.engine.inspect import run_store
 from metis_bench.engine.run import read_header
 from metis_bench.engine.store import Store

@@ -6,22 +6,43 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Mapping
 from importlib import metadata
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar
 
 from metis_bench.errors import missing_extra
 from metis_bench.hashing import JSON
 from metis_bench.text.profiles import Profile, profiles
 
+NAME = f"{__name__}_normalizers"  # of the module in our process
+
 
 @functools.cache
 def _normaliser(name: str) -> Any:
+    return getattr(_normalizers(), name)()
+
+
+@functools.cache
+def _normalizers() -> ModuleType:
+    """`whisper.normalizers` alone: the package around it imports a compiler, which takes seconds in every worker."""
+    package = find_spec("whisper")
+    if package is None or not package.submodule_search_locations:
+        raise missing_extra("Whisper's text normalisation", "openai-whisper", "asr")
+    folder = Path(package.submodule_search_locations[0]) / "normalizers"
+    spec = spec_from_file_location(NAME, folder / "__init__.py", submodule_search_locations=[str(folder)])
+    if spec is None or spec.loader is None or not folder.is_dir():
+        raise missing_extra("Whisper's text normalisation", "openai-whisper", "asr")
+    sys.modules[NAME] = module = module_from_spec(spec)
     try:
-        from whisper import normalizers
-    except ImportError:
+        spec.loader.exec_module(module)
+    except ImportError:  # of something that it needs
+        del sys.modules[NAME]
         raise missing_extra("Whisper's text normalisation", "openai-whisper", "asr") from None
-    return getattr(normalizers, name)()
+    return module
 
 
 class _Whisper(Profile):

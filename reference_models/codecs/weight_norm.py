@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reference_models.loading import unfilled
+
 
 class WeightNormConv1d(nn.Module):
     """A 1-d convolution whose filters are `weight_g * weight_v / |weight_v|`, the norm taken per output channel."""
@@ -36,7 +38,7 @@ class WeightNormConv1d(nn.Module):
     def folded(self) -> nn.Conv1d:
         """The same convolution with its filters computed once."""
         out_dim, in_dim, kernel = self.weight_v.shape
-        with torch.device("meta"):  # the filters come from here, so none are drawn
+        with unfilled():  # the filters come from here, so none are drawn
             plain = nn.Conv1d(in_dim, out_dim, kernel, self.stride, self.padding, self.dilation)
         plain.weight = nn.Parameter(self.weight.detach(), requires_grad=self.weight_v.requires_grad)
         plain.bias = nn.Parameter(self.bias.detach(), requires_grad=self.bias.requires_grad)

@@ -131,7 +131,7 @@ class ListenObjective(Objective):
         self.features = features
         width = features.mean.shape[0]
         self.phones = nn.Linear(width, len(PHONES))
-        self.spectrum = nn.Linear(width, features.model.config.feature_projection_input_dim)
+        self.spectrum = nn.Linear(width, features.model.inputs)
 
     def forward(self, batch: HeardBatch, phase: str = "model") -> Loss:  # noqa: ARG002
         """See `Objective`: counts frames."""

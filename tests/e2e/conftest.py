@@ -34,7 +34,13 @@ Command = Callable[..., Done]
 
 @pytest.fixture
 def metis_bench(tmp_path: Path) -> Command:
-    """Run `metis-bench ARGS` in tmp_path; it never touches the user's cache or config."""
+    """Run `metis-bench ARGS` in tmp_path; it never touches the user's cache or config.
+
+    With one worker: pytest runs several of us, and each worker that scores starts a torch of its own.
+    """
+    config = tmp_path / "config" / "metis-bench" / "metis-bench.yaml"
+    config.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text("workers: 1\n")
     env = {
         **os.environ,
         "METIS_BENCH_HOME": str(tmp_path / "home"),

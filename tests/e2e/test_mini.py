@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Set
 from pathlib import Path
 
 import pytest
 
 from metis_bench.resources import data_dir
 from metis_bench.suite.load import find_suite, load_document, load_suite, shipped_suites
-from metis_bench.suite.schema import SystemSpec
+from metis_bench.suite.schema import Suite, SystemSpec
 from metis_bench.systems.base import systems
 from reference_models.hub import SHIPPED
 from tests.e2e.conftest import Command
@@ -25,7 +27,7 @@ PROFILES = {
 }
 MINI = [name for name, profiles in PROFILES.items() if "mini" in profiles]
 PACKAGES = ("pocketsphinx", "espeakng_loader", "noisereduce", "pyrnnoise", "pyworld", "inflect", "av", "cv2")
-FEW = "3"  # items of each set: 24 words
+FEW, ONE = "2", "1"  # items of each set: of 8 words; ablations have many systems of one kind
 WORDS_LOST = 90.0  # % WER that no trained model reaches, and all with untrained weights do
 WHEEL = 40_000_000  # bytes
 FAMILY = "reference_models/mini/weights"
@@ -43,20 +45,31 @@ def reference(system: SystemSpec) -> bool:
     return systems.get(system.type).kind == "reference"
 
 
+def measuring(suite: Suite, types: Set[str]) -> tuple[str, str]:
+    """The option that leaves a suite with its metrics of these types."""
+    kept = [{m.type: m.params.model_dump(mode="json")} for m in suite.metrics if m.type in types]
+    return "--set", f"metrics={json.dumps(kept)}"
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("suite", [n for n in MINI if "ablations/" not in n])
 def test_the_orders_hold_in_the_mini_profile(metis_bench: Command, suite: str, home: Path) -> None:
-    """On all its items, with all that the orders are about: bounds, oracles and classical systems."""
+    """On all its items, with the systems and metrics that the orders are about: bounds, oracles, classical systems."""
     for package in PACKAGES:
         pytest.importorskip(package)
-    names = ",".join(s.name for s in load_suite(suite).systems if not reference(s))
-    done = metis_bench("run", suite, "--system", names, "--set", "stats.resamples=500", "--json", home=home)
+    loaded = load_suite(suite)
+    metrics = measuring(loaded, {order.column.split(".")[0] for order in loaded.oracle_order})
+    names = ",".join(sorted({name for order in loaded.oracle_order for name in (order.better, order.worse)}))
+    assert not any(reference(s) for s in loaded.systems if s.name in names.split(",")), "what they say is not ordered"
+    few = ("--system", names, *metrics, "--set", "stats.resamples=500")
+    done = metis_bench("run", suite, *few, "--json", home=home)
     assert done.code == 0, done.err
     results = done.json["results"]
     checks = results["oracle_checks"]
     assert {(c["column"], c["better"], c["worse"]) for c in checks if c["ok"]} == {
         (c["column"], c["better"], c["worse"]) for c in checks
     }, "every order could be checked somewhere"
+    assert {(c["better"], c["worse"]) for c in checks} == {(o.better, o.worse) for o in loaded.oracle_order}
     assert not [c for c in checks if c["ok"] is False]
     assert all(c["n"] == c["N"] for c in results["cells"] if c["system"] != "silence"), (
         "in which some metrics find nothing"
@@ -66,14 +79,20 @@ def test_the_orders_hold_in_the_mini_profile(metis_bench: Command, suite: str, h
 @pytest.mark.long
 @pytest.mark.parametrize("suite", MINI)
 def test_a_mini_profile(metis_bench: Command, suite: str, home: Path, tmp_path: Path) -> None:
-    """Everybody, on the first items: someone is ranked in every table, and the mini family says what it is asked to."""
+    """Everybody, on the first items: someone is ranked in every table, and the mini family says what it is asked to.
+
+    DNSMOS, which takes as long as all other metrics together, is measured in one suite.
+    """
     for package in PACKAGES:
         pytest.importorskip(package)
-    few = ("--limit", FEW, "--set", "oracle_order=[]", "--set", "stats.resamples=500")  # orders are of all items
+    loaded = load_suite(suite)
+    types = {m.type for m in loaded.metrics} - (set() if suite == "suites/se.yaml" else {"dnsmos"})
+    items = ONE if "ablations/" in suite else FEW
+    few = ("--limit", items, *measuring(loaded, types), "--set", "oracle_order=[]", "--set", "stats.resamples=500")
     done = metis_bench("run", suite, *few, "--json", home=home)
     assert done.code == 0, done.err
     results = done.json["results"]
-    assert [s["name"] for s in results["systems"]] == [s.name for s in load_suite(suite).systems]
+    assert [s["name"] for s in results["systems"]] == [s.name for s in loaded.systems]
     ranked = {s["name"] for s in results["systems"] if s["ranked"]}
     for test_set in {s["id"] for s in results["sets"]}:
         cells = [c for c in results["cells"] if c["system"] in ranked and c["set"] == test_set]
@@ -85,7 +104,7 @@ def test_a_mini_profile(metis_bench: Command, suite: str, home: Path, tmp_path: 
     if "ablations/" in suite:
         compared = metis_bench("ablation", "latest", "--out", "ablation", "--json")
         assert compared.code == 0, compared.err
-        name = load_suite(suite).name
+        name = loaded.name
         assert {p.name for p in (tmp_path / "ablation").iterdir()} >= {f"{name}.html", f"{name}.md", f"{name}.json"}
 
 

@@ -49,8 +49,8 @@ def make_suite(house: Path) -> Callable[..., Suite]:
 
 @pytest.fixture
 def config(house: Path) -> Config:
-    """Two workers, short patience, everything under `house`."""
-    return Config(store=house / "store", runs=house / "runs", workers=2, plugins=(TOYS,), timeout_s=20)
+    """One worker (pytest runs several of us), short patience, everything under `house`."""
+    return Config(store=house / "store", runs=house / "runs", workers=1, plugins=(TOYS,), timeout_s=20)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 from metis_bench.config import Config
 from metis_bench.engine.executor import Crash
-from metis_bench.engine.generate import GenerateHandler, Job, WorkerInit
+from metis_bench.engine.generating import GenerateHandler, Job, WorkerInit
 from metis_bench.engine.outputs import Outputs
 from metis_bench.engine.prepare import prepare
 from metis_bench.engine.progress import Counted

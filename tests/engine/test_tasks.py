@@ -10,7 +10,8 @@ import pytest
 
 from metis_bench.config import Config
 from metis_bench.engine.executor import Work
-from metis_bench.engine.generate import unchanged, workers_for
+from metis_bench.engine.generate import workers_for
+from metis_bench.engine.generating import unchanged
 from metis_bench.engine.inspect import item_record, read_lines, verify_corpora
 from metis_bench.engine.local import LocalExecutor
 from metis_bench.engine.outputs import Outputs

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import subprocess
+import sys
 import tarfile
 import tempfile
 import zipfile
@@ -19,7 +21,7 @@ from torch import Tensor, nn
 from reference_models.checkpoints import Checkpoints, load_stage1
 from reference_models.errors import CheckpointError, MissingCheckpoint
 from reference_models.hub import find
-from reference_models.loading import check, load_into, load_tensors
+from reference_models.loading import check, load_into, load_tensors, unfilled
 from reference_models.random_weights import write_random
 from reference_models.registry import FILES, named, state
 from reference_models.sizes import sized
@@ -357,3 +359,27 @@ def test_tensors_within_an_entry(tmp_path: Path) -> None:
         load_tensors(path, entry="ema")
     with pytest.raises(CheckpointError, match="holds a int instead of tensors by name"):
         load_tensors(path, entry="epoch")
+
+
+def test_what_is_built_to_be_filled_is_not_drawn() -> None:
+    state = torch.random.get_rng_state()
+    with unfilled():
+        big = nn.Sequential(nn.Embedding(1 << 12, 1 << 8), nn.Linear(9, 9), nn.Conv1d(3, 3, 3), nn.LayerNorm(3))
+        nn.init.trunc_normal_(big[1].weight)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert next(p.shape for p in big.parameters()) == (1 << 12, 1 << 8)
+    with pytest.raises(ZeroDivisionError), unfilled():
+        raise ZeroDivisionError
+    assert nn.Linear(200, 200).weight.std() > 0 and nn.LayerNorm(3).weight.tolist() == [1.0] * 3
+
+
+def test_a_reference_model_starts_without_what_takes_seconds_to_import() -> None:
+    code = (
+        "import sys\nfrom reference_models.checkpoints import open_source\n"
+        "from reference_models.pipeline import Metis\n"
+        "from reference_models.hub import SHIPPED\n"
+        "Metis(open_source(SHIPPED), 'tts').parts.load(prompts=True, speech=True, lips=False)\n"
+        "print([m for m in ('transformers', 'torch._dynamo', 'sympy', 'scipy.signal') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.strip() == "[]"

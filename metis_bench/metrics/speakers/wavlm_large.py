@@ -82,9 +82,9 @@ def _model(path: Path, sizes: SpeakerSizes | None) -> Any:
     import torch
 
     from metis_bench.metrics.speakers._ecapa import SpeakerModel, SpeakerSizes
-    from reference_models.loading import load_into, load_tensors
+    from reference_models.loading import load_into, load_tensors, unfilled
 
-    with torch.device("meta"):
+    with unfilled():
         model = SpeakerModel(sizes or SpeakerSizes())
     with told():
         load_into(model, load_tensors(path, dtype=torch.float32, skip=UNUSED.__contains__, entry="model"), path)
