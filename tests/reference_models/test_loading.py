@@ -373,13 +373,14 @@ def test_what_is_built_to_be_filled_is_not_drawn() -> None:
     assert nn.Linear(200, 200).weight.std() > 0 and nn.LayerNorm(3).weight.tolist() == [1.0] * 3
 
 
-def test_a_reference_model_starts_without_what_takes_seconds_to_import() -> None:
+@pytest.mark.parametrize("variant", ["tts", "vc-lora-16"])
+def test_a_reference_model_starts_without_what_takes_seconds_to_import(variant: str) -> None:
     code = (
         "import sys\nfrom reference_models.checkpoints import open_source\n"
         "from reference_models.pipeline import Metis\n"
         "from reference_models.hub import SHIPPED\n"
-        "Metis(open_source(SHIPPED), 'tts').parts.load(prompts=True, speech=True, lips=False)\n"
-        "print([m for m in ('transformers', 'torch._dynamo', 'sympy', 'scipy.signal') if m in sys.modules])"
+        f"Metis(open_source(SHIPPED), '{variant}').parts.load(prompts=True, speech=True, lips=False)\n"
+        "print([m for m in ('peft', 'transformers', 'torch._dynamo', 'sympy', 'scipy.signal') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.strip() == "[]"

@@ -62,6 +62,17 @@ def test_merge_is_the_formula(alpha: float | None) -> None:
     assert changed == {f"{name}.weight" for name in lora.projections(model)}
 
 
+@pytest.mark.parametrize("alpha", [None, 1.0, 12.0])
+def test_merge_gives_the_bits_of_peft(alpha: float | None) -> None:
+    model = tiny_stage1()
+    matrices = fine_tune(model)
+    wrapped = lora.attach(copy.deepcopy(model), RANK, alpha=alpha, dropout=0.0)
+    wrapped.load_state_dict(matrices, strict=False)
+    expected = wrapped.merge_and_unload().state_dict()  # type: ignore[operator]  # nn.Module's __getattr__
+    lora.merge(model, matrices, "x", alpha=alpha)
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in model.state_dict().items())
+
+
 def test_unmerge_gives_the_same_bits_back() -> None:
     model = tiny_stage1()
     before = copy.deepcopy(model.state_dict())
