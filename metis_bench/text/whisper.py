@@ -29,19 +29,20 @@ def _normaliser(name: str) -> Any:
 @functools.cache
 def _normalizers() -> ModuleType:
     """`whisper.normalizers` alone: the package around it imports a compiler, which takes seconds in every worker."""
+    absent = missing_extra("Whisper's text normalisation", "openai-whisper", "asr")
     package = find_spec("whisper")
     if package is None or not package.submodule_search_locations:
-        raise missing_extra("Whisper's text normalisation", "openai-whisper", "asr")
+        raise absent
     folder = Path(package.submodule_search_locations[0]) / "normalizers"
     spec = spec_from_file_location(NAME, folder / "__init__.py", submodule_search_locations=[str(folder)])
     if spec is None or spec.loader is None or not folder.is_dir():
-        raise missing_extra("Whisper's text normalisation", "openai-whisper", "asr")
+        raise absent
     sys.modules[NAME] = module = module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except ImportError:  # of something that it needs
         del sys.modules[NAME]
-        raise missing_extra("Whisper's text normalisation", "openai-whisper", "asr") from None
+        raise absent from None
     return module
 
 
