@@ -113,6 +113,17 @@ def test_a_mini_profile(metis_bench: Command, suite: str, home: Path, tmp_path: 
         assert {p.name for p in (tmp_path / "ablation").iterdir()} >= {f"{name}.html", f"{name}.md", f"{name}.json"}
 
 
+def test_no_suite_has_the_mini_family_speak_after_a_prompt_in_stage_1() -> None:
+    """So small a model says next to nothing rightly then (WER over 80 %), and a table of it would be of that alone."""
+    asked = []
+    for name in PROFILES:
+        suite = load_suite(name)
+        speaking = [s for s in suite.systems if s.type in ("metis-tts", "metis-omni") and s.params.checkpoint == "mini"]
+        asked += speaking if any("tts" in c.key for c in suite.corpora) else []
+    assert len(asked) > 50, "the shipped ablations have that many arms"
+    assert not [s.name for s in asked if s.params.stage1_prompt]
+
+
 def test_lip_to_speech_says_what_it_needs(metis_bench: Command) -> None:
     """Without videos it ends before anything runs, and names what is missing and where to put it."""
     done = metis_bench("run", "suites/l2s.yaml", "--profile", "paper")
