@@ -6,6 +6,7 @@ The official code is lenient where it matters (`Amphion:models/tts/metis/metis.p
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -211,3 +212,12 @@ def _reason(error: BaseException) -> str:
     """The first sentence of what was found; torch wraps it in paragraphs of advice."""
     found = str(error.__context__ or error).strip() or type(error).__name__
     return found.splitlines()[0].split(". ")[0]
+
+
+def fingerprint(tensors: Mapping[str, Tensor]) -> str:
+    """What tells weights from others, whatever file they are in: 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]

@@ -2,8 +2,7 @@
 
 Systems that differ in the factor `seed` alone are one arm, trained anew with each seed. Two arms are compared twice:
 over trainings (paired by seed, t interval: is the effect larger than what another seed does?) and over talkers
-(cluster bootstrap of the same items: does it hold for other items?). An effect is called clear only if both intervals
-leave out zero; everything else is called within noise.
+(cluster bootstrap of the same items: does it hold for other items?). RULE says what is called clear.
 """
 
 from __future__ import annotations
@@ -27,6 +26,13 @@ from metis_bench.suite.arms import ONCE, arms_of
 
 LOSS = re.compile(r"validation_(?:(\w+)_)?loss")
 METRICS = "metrics.jsonl"  # of a training run
+LEAST = 6  # talkers: of the signs of five differences 1 in 16 are all the same, which is more than 5 %
+RULE = (
+    "An effect is called better or worse only where its intervals leave out zero: over other trainings (paired by "
+    f"seed) and over other talkers (at least {LEAST}). A loss has no talkers, and what was trained once no other "
+    "trainings: there one interval decides. Everything else is within noise. No correction for the number of "
+    "comparisons is made."
+)
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,7 @@ def ablation(run: Path, training: Path | None = None, reference: Sequence[str] =
         "suite": data.run.resolved.get("name"),
         "provenance": data.run.provenance,
         "stats": asdict(data.results.stats),
+        "warnings": list(data.results.warnings),
     }
     return Ablation(data.results.suite.name, data.results.suite.title or run.name, chosen, tuple(found), facts, shown)
 
@@ -233,20 +240,25 @@ def _effect(values: Values, other: Values, scored: bool, settings: Stats) -> Eff
     paired = {s: dict(zip(pairs[s], values, strict=True)) for s, values in differences.items()}
     items = _over_items(paired, settings) if scored else None
     retrained = ONCE not in differences
-    clear = all(i is not None and _apart(i) for i in ([trainings] if retrained else []) + ([items] if scored else []))
+    talkers = {cluster for keys in differences for cluster, _ in pairs[keys]}
+    deciding = ([trainings] if retrained else []) + ([items if len(talkers) >= LEAST else None] if scored else [])
+    clear = all(i is not None and _apart(i) for i in deciding)
     value = float(np.mean([np.mean(d) for d in differences.values()]))
     return Effect(value, trainings, items, clear)
 
 
 def _over_trainings(differences: Sequence[float], level: float) -> tuple[float, float] | None:
-    """Student's interval of the mean difference; None for one training."""
+    """Student's interval of the mean difference; None for one training, and where all differ by the same.
+
+    (Coarse numbers do that by chance, and an interval without a width would leave out zero whatever it is.)
+    """
     from scipy.stats import t
 
-    n = len(differences)
-    if n < 2:
-        return None
-    half = float(t.ppf((1 + level) / 2, n - 1)) * float(np.std(differences, ddof=1)) / float(np.sqrt(n))
+    n, spread = len(differences), float(np.std(differences, ddof=1)) if len(differences) > 1 else 0.0
     mean = float(np.mean(differences))
+    if spread <= 1e-9 * abs(mean):
+        return None
+    half = float(t.ppf((1 + level) / 2, n - 1)) * spread / float(np.sqrt(n))
     return mean - half, mean + half
 
 
@@ -282,7 +294,8 @@ def tables_of(found: Ablation) -> dict[tuple[str, str], list[Arm]]:
 
 def to_markdown(found: Ablation) -> str:
     """A table for each test set and column; the reference arm first, effects in words."""
-    lines = [f"# {escape(found.title)}", ""]
+    lines = [f"# {escape(found.title)}", "", RULE, ""]
+    lines += [f"> **Warning:** {escape(text)}" + "\n" for text in found.facts.get("warnings", ())]
     for (where, column), arms in tables_of(found).items():
         better = "lower" if arms[0].direction == "lower" else "higher"
         lines += [f"## {escape(where)}: {escape(column)} ({better} is better)", ""]

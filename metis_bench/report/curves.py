@@ -10,7 +10,7 @@ from pathlib import Path
 
 from metis_bench import published
 from metis_bench.published.model import CellsModel
-from metis_bench.report.ablation import Ablation, Arm, tables_of
+from metis_bench.report.ablation import RULE, Ablation, Arm, tables_of
 from metis_bench.report.html import copy_assets, template_environment, write_page
 from metis_bench.report.plots import Tick, ticks
 from metis_bench.report.tables import number
@@ -208,7 +208,7 @@ def write(found: Ablation, folder: Path) -> Path:
     """NAME.html, with the style sheet and the script beside it."""
     path = folder / f"{found.name}.html"
     geometry = {"width": WIDTH, "height": HEIGHT, "left": LEFT, "right": WIDTH - RIGHT, "floor": HEIGHT - BOTTOM}
-    shown = {"curves": curves(found), "matrices": matrices(found), "tables": tables_of(found)}
+    shown = {"curves": curves(found), "matrices": matrices(found), "tables": tables_of(found), "rule": RULE}
     folder.mkdir(parents=True, exist_ok=True)
     write_page(path, template_environment().get_template("ablation.html.j2").render(found=found, **shown, **geometry))
     copy_assets(folder)

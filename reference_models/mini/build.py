@@ -113,7 +113,7 @@ def features(work: Work, name: str) -> dict[str, Any] | None:
         return None
     objective.eval()
     listen.measure_statistics(model, utterances[:400])
-    facts = {"steps": trained.step, "seconds": round(trained.seconds), "data": "4000 utterances of the training split"}
+    facts = {"steps": trained.step, "seconds": round(trained.seconds), "data": _told(work, 4000)}
     facts["phone_accuracy_unseen"] = round(listen.accuracy(objective, held), 4)
     listen.export_features(model, work.weights, torch.float32, facts, MINI_FEATURES)
     return facts
@@ -133,7 +133,7 @@ def semantic_codec(work: Work, name: str) -> dict[str, Any] | None:
     trained = _train(name, objective, batches, 1500, optim, work)
     if not trained.finished:
         return None
-    facts = {"steps": trained.step, "seconds": round(trained.seconds), "data": "3000 utterances of the training split"}
+    facts = {"steps": trained.step, "seconds": round(trained.seconds), "data": _told(work, 3000)}
     facts["perplexity"] = round(float(objective.care.perplexity()), 1)
     file = FILES["semantic_codec"]
     write_weights(place(file, work.weights), codec.state_dict(), MINI_SEMANTIC, file.config, torch.float32, facts)
@@ -164,7 +164,7 @@ def acoustic_codec(work: Work, name: str) -> dict[str, Any] | None:
     if not trained.finished:
         return None
     facts = {"steps": [work.some(CODEC_STEPS[0], 2), trained.step], "seconds": round(first + trained.seconds)}
-    facts["data"] = "3000 utterances of the training split"
+    facts["data"] = _told(work, 3000)
     for part, tensors in states(coded).items():  # what codes were made with is what is shipped: half precision
         file = FILES[part]
         write_weights(place(file, work.weights), tensors, MINI_ACOUSTIC, file.config, torch.float16, facts)
@@ -184,7 +184,7 @@ def visual(work: Work, name: str) -> dict[str, Any] | None:
         return None
     watch.settle_norms(encoder, batches, work.some(50, 2))
     objective.eval()
-    facts = {"steps": trained.step, "seconds": round(trained.seconds), "data": "1500 utterances of the training split"}
+    facts = {"steps": trained.step, "seconds": round(trained.seconds), "data": _told(work, 1500)}
     facts["phone_accuracy_unseen"] = round(watch.accuracy(objective, held), 4)
     watch.export_visual(encoder, work.weights, torch.float32, facts)
     return facts
@@ -334,8 +334,16 @@ def adopt(work: Work, family: Path) -> None:
             shutil.copyfile(path, to)
 
 
+def _told(work: Work, count: int) -> str:
+    return f"{work.some(count, 8)} utterances of the training split"
+
+
 def build(work: Work, only: list[str] | None = None) -> None:
-    """Run all stages, or some, in order; stops where a stage could not be finished in this slice."""
+    """Run all stages, or some, in order; stops where a stage could not be finished in this slice.
+
+    Errors: InputError where the folder was begun at another scale
+    """
+    _claim(work)
     for name, stage in STAGES.items():
         done = work.folder / "done" / f"{name}.json"
         if done.is_file() or (only and name not in only):
@@ -345,3 +353,16 @@ def build(work: Work, only: list[str] | None = None) -> None:
             return
         done.parent.mkdir(parents=True, exist_ok=True)
         done.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+
+
+def _claim(work: Work) -> None:
+    """What was made to see that all stages run must never be taken for the real thing."""
+    path = work.folder / "scale"
+    before = path.read_text(encoding="utf-8").strip() if path.is_file() else f"{work.scale:g}"
+    if before != f"{work.scale:g}":
+        raise InputError(
+            f"{work.folder} was begun with --scale {before}, not {work.scale:g}",
+            fix="choose another --work, or remove this one",
+        )
+    work.folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{work.scale:g}\n", encoding="utf-8")

@@ -31,10 +31,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reference_models.errors import InputError, nearest
 from reference_models.grid import expand
+from reference_models.training.claim import ANOTHER, FREE, differing
 from reference_models.training.loop import CHECKPOINTS
 from reference_models.training.models import PROVENANCE
 from reference_models.training.recipe import Recipe, RecipeError, load
-from reference_models.training.run import WEIGHTS, placed, run
+from reference_models.training.run import WEIGHTS, digests, opened, placed, run, unplaced
 
 KEY = "training"
 
@@ -120,7 +121,7 @@ def ablate(
     for name in _chosen(runs, only, suite):
         left = None if minutes is None else minutes - (time.monotonic() - began) / 60
         stopped = any(not e.finished for e in ended)  # by the clock or by a signal: then no other begins
-        if (stopped or (left is not None and left <= 0)) and not _finished(work / name, runs[name].load()):
+        if (stopped or (left is not None and left <= 0)) and not _facts(work / name).get("finished"):
             ended.append(Ablated(name, False, 0, 0.0, 0, {}))
             continue
         ended.append(_train(name, runs, data, work, left, cpu))
@@ -148,25 +149,31 @@ def _train(
 ) -> Ablated:
     spec, out = runs[name], work / name
     recipe = spec.load()
-    if not _finished(out, recipe):
-        seen, held = ([placed(entry, data) for entry in entries] for entries in (spec.data, spec.validation))
+    seen, held = ([placed(entry, data) for entry in entries] for entries in (spec.data, spec.validation))
+    if (facts := _facts(out)).get("finished"):
+        _refuse_another(out, facts, recipe, seen)
+    else:
         run(recipe, seen, out, start=_start(spec, runs, work), validation=held, minutes=minutes, cpu=cpu)
-    facts = _facts(out)
+        facts = _facts(out)
     if facts["finished"]:
         shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)  # nobody goes on from it, and grids are large
     return Ablated(name, facts["finished"], facts["steps"], facts["seconds"], facts["trained"], facts["metrics"])
+
+
+def _refuse_another(out: Path, facts: Mapping[str, Any], recipe: Recipe, data: Sequence[str]) -> None:
+    """Errors: RecipeError where the finished run in `out` is none of this recipe and these data. Training it anew would
+    lose it, and taking it for what the suite describes would be wrong. Data that are gone cannot be compared."""
+    if (names := [unplaced(entry) for entry in data]) != facts["data"]:
+        raise RecipeError(f"{out} holds a run on {', '.join(facts['data'])}, not {', '.join(names)}", fix=ANOTHER)
+    there = all(Path(entry.rpartition("=")[2]).is_dir() for entry in data)
+    made_of = {"data": digests(opened(recipe, data))} if there else {}
+    differing(out, recipe, made_of, free=tuple(key for key in FREE if key != "steps"))
 
 
 def _start(spec: AblationRun, runs: Mapping[str, AblationRun], work: Path) -> Path | None:
     if spec.start is None:
         return None
     return work / spec.start / WEIGHTS if spec.start in runs else Path(spec.start)
-
-
-def _finished(out: Path, recipe: Recipe) -> bool:
-    """Whether `out` holds the weights of a finished run of exactly this recipe."""
-    facts = _facts(out)
-    return bool(facts.get("finished")) and facts.get("recipe") == recipe.model_dump(mode="json")
 
 
 def _facts(out: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,18 @@ from reference_models.errors import MetisError, MissingCheckpoint, MissingPackag
 USAGE, PREREQUISITE, FAILED, INTERRUPTED = 2, 5, 6, 130  # as metis-bench's
 RANK = 32  # of a LoRA where nothing says another
 TASKS = ("tts", "vc", "tse", "se", "l2s", "omni")
+
+
+class Number(click.FloatRange):
+    """A finite number of at least 0."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Also refuse nan, which no comparison does."""
+        number = float(super().convert(value, param, ctx))
+        return number if math.isfinite(number) else self.fail(f"{value} is no finite number.", param, ctx)
 
 
 def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -31,7 +44,7 @@ _running = _options(
     click.option("--validation", multiple=True, metavar="[NAME=]DIR", help="Shards: validation loss, one for each."),
     click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder; an unfinished run goes on."),
     click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Change the recipe."),
-    click.option("--minutes", type=float, help="Stop after so many minutes, with a checkpoint."),
+    click.option("--minutes", type=Number(), help="Stop after so many minutes, with a checkpoint."),
     click.option("--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), default="float32", show_default=True,
                  help="Of the exported weights."),
     click.option("--cpu", is_flag=True, help="Do not use a GPU."),
@@ -55,8 +68,9 @@ def ls() -> None:
     """All recipes."""
     from reference_models.training.recipe import load, names
 
+    width = max(map(len, names())) + 2
     for name in names():
-        click.echo(f"{name:18}{load(name).description}")
+        click.echo(f"{name:{width}}{load(name).description}")
 
 
 @cli.command()
@@ -126,6 +140,8 @@ def finetune(
     """Fine-tune the base for a task, whole or by a LoRA."""
     from reference_models.training.recipe import load
 
+    if recipe is not None and (own := load(recipe).model) in TASKS and own != task:
+        raise click.UsageError(f"the recipe {recipe} is of --task {own}")
     changes = [f"model={task}"]
     if method == "full":
         if rank is not None:
@@ -147,8 +163,8 @@ def s2a(model: str, recipe: str | None, **options: Any) -> None:
 
 @cli.command()
 @click.option("--work", required=True, type=click.Path(path_type=Path), help="Folder; an unfinished build goes on.")
-@click.option("--minutes", type=float, help="Stop after so many minutes, with a checkpoint.")
-@click.option("--scale", type=float, default=1.0, show_default=True, help="Of steps and data, to see that it runs.")
+@click.option("--minutes", type=Number(), help="Stop after so many minutes, with a checkpoint.")
+@click.option("--scale", type=Number(), default=1.0, show_default=True, help="Of steps and data, to see that it runs.")
 @click.option("--stage", multiple=True, help="Only this one; may be given several times.")
 @click.option("--from", "family", type=click.Path(path_type=Path),
               help="With --stage: on top of the weights of this folder, or of `mini`, the shipped ones.")  # fmt: skip
@@ -194,7 +210,7 @@ def pack(work: Path, to: Path | None, results: Path | None) -> None:
     help="Where runs go; finished ones are not trained again.",
 )
 @click.option("--only", multiple=True, metavar="PATTERN", help="Runs, as in 'tts-*'; may be given several times.")
-@click.option("--minutes", type=float, help="Stop after so many minutes, with a checkpoint.")
+@click.option("--minutes", type=Number(), help="Stop after so many minutes, with a checkpoint.")
 @click.option("--cpu", is_flag=True, help="Do not use a GPU.")
 def ablate(suite: Path, **options: Any) -> None:
     """Train all runs that SUITE (suites/ablations/*.yaml) compares; `metis-bench run SUITE` evaluates them."""

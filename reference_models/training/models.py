@@ -19,8 +19,8 @@ from reference_models import lora as low_rank
 from reference_models.acoustic import S2A
 from reference_models.config import S2AConfig, Stage1Config
 from reference_models.errors import CheckpointError, InputError
-from reference_models.hub import find, folder_of, place
-from reference_models.loading import PICKLED, Tensors, check, load_tensors
+from reference_models.hub import MINI, find, folder_of, place
+from reference_models.loading import PICKLED, Tensors, check, fingerprint, load_tensors
 from reference_models.registry import BASE, FILES, FINE, FIRST, LIPS, OMNI, SPEECH, TTS
 from reference_models.seeds import derive_seed
 from reference_models.sizes import Config, config_beside, sized, write_config
@@ -49,13 +49,17 @@ PROVENANCE = ".training.json"
 
 @dataclass(frozen=True)
 class Trainee:
-    """A model under training. wrapped: peft's view of it, for a LoRA; arrays: what examples must hold."""
+    """A model under training.
+
+    arrays: what examples must hold; wrapped: peft's view of it, for a LoRA; base: fingerprint of what it starts from
+    """
 
     recipe: Recipe
     model: Stage1 | S2A
     objective: Stage1Objective | S2AObjective
     arrays: tuple[str, ...]
     wrapped: LoraModel | None = None
+    base: str | None = None
 
     @property
     def trained(self) -> int:
@@ -97,6 +101,8 @@ def build(recipe: Recipe, start: Path | None = None) -> Trainee:
         raise RecipeError(
             "this recipe starts from the pre-trained base", fix="give it: --from FOLDER, or --set start=scratch"
         )
+    if start is not None and str(start) != MINI and not start.exists():
+        raise RecipeError(f"{start}: there is no such file or folder")
     config = sized(STAGE1[recipe.model], recipe.size)
     state: Tensors = {}
     if recipe.start == "base" and start is not None:
@@ -116,7 +122,8 @@ def build(recipe: Recipe, start: Path | None = None) -> Trainee:
             wrapped = low_rank.attach(model, recipe.lora.rank, alpha=recipe.lora.alpha, dropout=recipe.lora.dropout)
     _compute(model, recipe)
     objective = Stage1Objective(model, text_share=recipe.text_share, **_masking(recipe.masking))
-    return Trainee(recipe, model, objective, arrays_of(recipe), wrapped)
+    known = fingerprint(state) if state else None
+    return Trainee(recipe, model, objective, arrays_of(recipe), wrapped, known)
 
 
 def arrays_of(recipe: Recipe) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from reference_models.checkpoints import open_source
 from reference_models.config import SEMANTIC_RATE
 from reference_models.training.batches import Batches, Mixture, TokenBatches
 from reference_models.training.checkpoint import latest
+from reference_models.training.claim import MADE_OF, claim
 from reference_models.training.conditions import OnTheFly, voices_of
 from reference_models.training.logs import METRICS, read_metrics
 from reference_models.training.loop import CHECKPOINTS, LoopConfig, Trained, train
@@ -27,19 +27,6 @@ from reference_models.training.simulate import Heard, make_world
 
 SIMULATED = ("vc", "tse", "se")
 WEIGHTS = "weights"  # folder of a run with what `open_source` opens
-RECIPE = "recipe.json"  # of a run
-FREE = (  # what may change from slice to slice of a run
-    "description",
-    "source",
-    "hours",
-    "steps",
-    "accumulate",
-    "recompute",
-    "attention",
-    "log_every",
-    "checkpoint_every",
-    "validate_every",
-)
 
 
 @dataclass(frozen=True)
@@ -78,11 +65,13 @@ def run(
     """
     main = Processes(cpu).main  # first: how it was launched is refused before anything is built
     trainee, config = build(recipe, start), loop_config(recipe, minutes, cpu)
-    _claim(out, recipe, main)
-    batches = batches_of(trainee, data, simulation)
-    fixed = replace(trainee, recipe=recipe.model_copy(update={"seed": 0, "examples": None}))
+    sets = opened(recipe, data)
+    made_of = _made_of(trainee, sets, simulation)
+    claim(out, recipe, made_of, begun=latest(out / CHECKPOINTS) is not None, write=main)
+    batches = batches_of(trainee, sets, simulation)
+    fixed = replace(trainee, recipe=recipe.model_copy(update={"seed": 0}))
     held = {  # the same batches whatever the seed of the run
-        name: _token_batches(fixed, name or recipe.model, folders, simulation)
+        name: _token_batches(fixed, name or recipe.model, Shards(folders), simulation)
         for name, folders in _named(validation).items()
     }
     with falling(f"{recipe.kind} {recipe.model}", recipe.steps, shown=main) as show:
@@ -92,26 +81,24 @@ def run(
     facts: dict[str, Any] = {"steps": result.step, "finished": result.finished, "seconds": round(result.seconds, 1)}
     facts |= {
         "trained": trainee.trained,
-        "data": [_unplaced(entry) for entry in data],
+        "data": [unplaced(entry) for entry in data],
+        MADE_OF: made_of,
         "metrics": _last(read_metrics(out / METRICS)),
     }
     return result, export(trainee, out / WEIGHTS, getattr(torch, dtype), facts)
 
 
-def _claim(out: Path, recipe: Recipe, main: bool) -> None:
-    """Errors: RecipeError where `out` holds an unfinished run of a recipe that differs in more than FREE"""
-    path, ours = out / RECIPE, recipe.model_dump(mode="json")
-    if path.is_file() and latest(out / CHECKPOINTS) is not None:
-        theirs = json.loads(path.read_text(encoding="utf-8"))
-        other = [key for key in ours if key not in FREE and ours[key] != theirs.get(key, ours[key])]
-        if other:
-            raise RecipeError(
-                f"{out} holds a run with {other[0]}: {theirs[other[0]]}, not {ours[other[0]]}",
-                fix="train into another folder, or remove this one",
-            )
-    if main:
-        out.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(ours, indent=1) + "\n", encoding="utf-8")
+def _made_of(trainee: Trainee, sets: Mapping[str, Shards], simulation: Simulation | None) -> dict[str, Any]:
+    made: dict[str, Any] = {"base": trainee.base, "data": digests(sets)}
+    if simulation is not None:
+        folders = {"noise": simulation.noise, "rooms": simulation.rooms}
+        made |= {"converter": simulation.converter, **{n: f and f.resolve().name for n, f in folders.items()}}
+    return made
+
+
+def digests(sets: Mapping[str, Shards]) -> dict[str, str]:
+    """What a run keeps of its data sets, to know them again."""
+    return {name: shards.digest for name, shards in sets.items()}
 
 
 def placed(entry: str, folder: Path) -> str:
@@ -120,7 +107,7 @@ def placed(entry: str, folder: Path) -> str:
     return f"{name}{equals}{folder / data}"
 
 
-def _unplaced(entry: str) -> str:
+def unplaced(entry: str) -> str:
     """`NAME=DIR` without the folders above DIR: what is published says nothing about a machine."""
     name, equals, folder = entry.rpartition("=")
     return f"{name}{equals}{Path(folder).resolve().name}"
@@ -131,22 +118,28 @@ def _last(lines: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: value for line in lines for name, value in line.items()}
 
 
-def batches_of(trainee: Trainee, data: Sequence[str], simulation: Simulation | None = None) -> Batches[Any]:
-    """The batches of a recipe.
+def opened(recipe: Recipe, data: Sequence[str]) -> dict[str, Shards]:
+    """The data sets of a recipe by name, "" where it has no mixture.
 
-    Errors: RecipeError where the names of data sets are not those of the mixture, InputError for unfit data
+    Errors: RecipeError where the names are not those of the mixture, InputError for unfit data
     """
-    recipe, named = trainee.recipe, _named(data)
-    if not recipe.mixture or set(named) == {""}:
-        if set(named) != {""}:
+    named, wanted = _named(data), list(recipe.mixture) or [""]
+    if set(named) != set(wanted):
+        if not recipe.mixture:
             raise RecipeError("this recipe has no mixture, so data sets have no names", fix="give --data DIR")
-        return _token_batches(trainee, recipe.model, named[""], simulation)
-    if set(named) != set(recipe.mixture):
-        wanted = ", ".join(f"--data {name}=DIR" for name in recipe.mixture)
-        raise RecipeError(f"the mixture has {', '.join(recipe.mixture)}, not {', '.join(named)}", fix=wanted)
-    parts = [
-        (_token_batches(trainee, name, named[name], simulation), weight) for name, weight in recipe.mixture.items()
-    ]
+        given = ", ".join(filter(None, named)) or "data without a name"
+        raise RecipeError(
+            f"the mixture has {', '.join(wanted)}, not {given}", fix=", ".join(f"--data {name}=DIR" for name in wanted)
+        )
+    return {name: Shards(named[name], recipe.examples) for name in wanted}
+
+
+def batches_of(trainee: Trainee, sets: Mapping[str, Shards], simulation: Simulation | None = None) -> Batches[Any]:
+    """The batches of a recipe. Errors: RecipeError, InputError for data that the model cannot take"""
+    recipe = trainee.recipe
+    if not recipe.mixture:
+        return _token_batches(trainee, recipe.model, sets[""], simulation)
+    parts = [(_token_batches(trainee, name, sets[name], simulation), weight) for name, weight in recipe.mixture.items()]
     return Mixture(parts, recipe.seed)
 
 
@@ -159,16 +152,16 @@ def _named(data: Sequence[str]) -> dict[str, list[Path]]:
     return named
 
 
-def _token_batches(trainee: Trainee, task: str, folders: Sequence[Path], simulation: Simulation | None) -> TokenBatches:
+def _token_batches(trainee: Trainee, task: str, shards: Shards, simulation: Simulation | None) -> TokenBatches:
     """Of one data set: what its task needs, simulated where it holds audio instead of conditions."""
-    recipe, shards = trainee.recipe, Shards(folders, trainee.recipe.examples)
-    trainee.check(shards.read(0), folders[0])
+    recipe, where = trainee.recipe, shards.paths[0].parent
+    trainee.check(shards.read(0), where)
     held = set(shards.read(0).arrays)
     prepare: Callable[[Example, int], Example] = lambda example, _seed: example  # noqa: E731
     if "condition" in trainee.arrays and "condition" not in held and "audio" in held and task in SIMULATED:
         if simulation is None:
             raise RecipeError(
-                f"{folders[0]} holds audio, but no conditions for {task}",
+                f"{where} holds audio, but no conditions for {task}",
                 fix="give --weights FOLDER (w2v-BERT) to simulate on the fly, or tokenize with --task",
             )
         prepare = simulation.of(task, shards)
@@ -176,7 +169,7 @@ def _token_batches(trainee: Trainee, task: str, folders: Sequence[Path], simulat
     wanted = _wanted(trainee, task, held)
     for name in wanted:
         if name not in held:
-            raise RecipeError(f"{folders[0]} holds no {name}, which {task} needs", fix="tokenize with --want or --task")
+            raise RecipeError(f"{where} holds no {name}, which {task} needs", fix="tokenize with --want or --task")
     longest = round(recipe.max_seconds * SEMANTIC_RATE)
     return TokenBatches(
         shards,

@@ -6,7 +6,6 @@ it was, and parts can be made by different machines.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,6 +21,7 @@ from reference_models.checkpoints import Source, open_source
 from reference_models.config import FEATURE_SAMPLE_RATE, SAMPLE_RATE, Task
 from reference_models.errors import InputError
 from reference_models.lips import lip_features
+from reference_models.loading import fingerprint
 from reference_models.mini.acoustics import generator
 from reference_models.parts import Parts
 from reference_models.seeds import derive_seed
@@ -296,7 +296,7 @@ def _claim(out: Path, recipe: _Recipe, world: World, parts: Parts) -> None:
     models += [parts.semantic_codec] if "semantic" in recipe.want else []
     models += [parts.encoder, parts.decoder] if "codes" in recipe.want else []
     models += [parts.visual] if recipe.task == "l2s" else []
-    settings = {**asdict(recipe), "models": [fingerprint(model) for model in models]}
+    settings = {**asdict(recipe), "models": [fingerprint(model.state_dict()) for model in models]}
     if recipe.task in ("vc", "tse", "se"):
         settings["simulation"] = world.described()
     elif recipe.task == "l2s":
@@ -312,15 +312,6 @@ def _claim(out: Path, recipe: _Recipe, world: World, parts: Parts) -> None:
             )
     out.mkdir(parents=True, exist_ok=True)
     _write(path, json.dumps(settings, indent=1))
-
-
-def fingerprint(model: nn.Module) -> str:
-    """What tells the weights of a model from others."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()[:16]
 
 
 def _ints(tokens: Tensor) -> NDArray[np.int32]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from metis_bench.errors import MetisBenchError, UsageError
-from metis_bench.report.ablation import Ablation, Values, _arm, _losses, _trained, ablation, to_json, to_markdown
+from metis_bench.report.ablation import RULE, Ablation, Values, _arm, _losses, _trained, ablation, to_json, to_markdown
 from metis_bench.report.curves import curves, matrices
 from metis_bench.report.data import Stats
 from metis_bench.suite.arms import arms_of
@@ -31,6 +31,9 @@ def arm(effects: list[float], noise: float = 0.0, *, missing: int = 0) -> Values
     }
 
 
+FEW = {f"talker{c}" for c in range(5)}
+
+
 def verdict(other: Values, reference: Values | None = None) -> tuple[float, bool]:
     tables = {"other": other, "reference": reference or arm([0.0, 0.5, -0.5])}
     found = _arm("other", ("set", "wer"), "lower", tables, "reference", 108, SETTINGS)
@@ -46,6 +49,9 @@ def test_an_effect_must_beat_other_seeds_and_other_talkers() -> None:
     value, clear = verdict(spread)
     assert value < 0 and not clear, "some talkers gain what others lose"
     assert verdict({"0": arm([-5.0])["0"]})[1] is False, "one training says nothing about trainings"
+    assert verdict(arm([-5.0, -4.5, -5.5]))[1] is False, "that all trainings differ by the same is chance"
+    few = {seed: {k: v for k, v in items.items() if k[0] in FEW} for seed, items in arm([-5.0, -4.6, -5.4]).items()}
+    assert verdict(few)[1] is False, "five talkers decide nothing"
 
 
 def test_only_what_both_have_is_compared_and_the_rest_is_told() -> None:
@@ -108,7 +114,7 @@ def test_from_a_run_to_its_table(metis_bench: Command, tmp_path: Path) -> None: 
             path.parent.mkdir(parents=True)
             lines = [
                 {"step": 1, "validation_loss": 9.0},
-                {"step": 2, "validation_loss": loss - gain},
+                {"step": 2, "validation_loss": loss - gain * (0.9 + 0.1 * seed)},
                 {"step": 2, "loss": 0},
             ]
             path.write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -126,6 +132,10 @@ def test_from_a_run_to_its_table(metis_bench: Command, tmp_path: Path) -> None: 
     page = (tmp_path / "out" / "toys.html").read_text()
     assert page.count("<svg") == 2 and (tmp_path / "out" / "report.css").is_file(), "the level, and the loss"
     assert "2.28, printed by others" in page and "2.1e-05 M" in page and "<title>at-0.5: " in page
+    assert RULE in done.out and RULE in page
+    assert metis_bench("run", "toys.yaml", "--limit", "1", "--out", "few").code == 0
+    few = metis_bench("ablation", "few", "--out", "out")
+    assert "> **Warning:** toy: only the first 1 of 4 items (--limit)" in few.out, "told with the effects"
     other = metis_bench("ablation", "run", "--against", "at-0.5", "--json")
     assert json.loads(other.out)["reference"]["toy"] == "at-0.5"
     wrong = metis_bench("ablation", "run", "--against", "at-0.4")
@@ -184,7 +194,7 @@ def test_a_run_without_grids(metis_bench: Command, tmp_path: Path) -> None:  # n
 
 def test_shaded_where_a_difference_is_clear() -> None:
     """Arms by test sets: against an arm of each set, the darkest where a column differs most."""
-    tables = {"all": arm([-5.0, -4.6, -5.4]), "own": arm([0.0, 0.5, -0.5]), "other": arm([20.0, 20.5, 19.5])}
+    tables = {"all": arm([-5.0, -4.6, -5.4]), "own": arm([0.0, 0.5, -0.5]), "other": arm([20.0, 20.6, 19.4])}
     noise = {"all": arm([0.4, -0.4, 0.1]), "own": arm([0.0, 0.5, -0.5]), "other": arm([0.0, 0.0, 0.0])}
     found = Ablation(
         "omni",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from reference_models.checkpoints import open_source
-from reference_models.errors import CheckpointError
+from reference_models.errors import CheckpointError, InputError
 from reference_models.jobs import Job
 from reference_models.mini.build import STAGES, Work, adopt, build
 from reference_models.mini.mouth import render
@@ -79,3 +79,9 @@ def test_a_slice_ends_where_its_minutes_end(tmp_path: Path) -> None:
     assert not (tmp_path / "done").exists() and list((tmp_path / "runs" / "features" / "checkpoints").iterdir())
     build(Work(tmp_path, scale=0.0), ["features"])
     assert (tmp_path / "done" / "features.json").is_file()
+
+
+def test_a_try_out_is_never_taken_for_the_real_thing(tmp_path: Path) -> None:
+    build(Work(tmp_path, scale=0.5), ["no stage"])
+    with pytest.raises(InputError, match=r"--scale 0\.5, not 1"):
+        build(Work(tmp_path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,33 @@ def test_a_run_brings_what_it_starts_from_and_is_trained_once(place: Path) -> No
     before = {p: p.stat().st_mtime_ns for p in place.glob("work/*/weights/*/*.safetensors")}
     assert set(go()) == {"base.0", "base.1", *(f"lora-{r}.{s}" for r in (2, 4) for s in (0, 1))}
     assert before == {p: p.stat().st_mtime_ns for p in before}, "finished runs are left as they are"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("init: scaled", "optimiser.lr: 0.5, init: scaled", "holds a run with optimiser"),
+        ("steps: 2", "steps: 3", "holds a run with steps: 2, not 3"),
+        ("recipe: base, data: [toys]", "recipe: base, data: [held]", "holds a run on toys, not held"),
+    ],
+)
+def test_a_finished_run_is_neither_lost_nor_taken_for_another(place: Path, old: str, new: str, words: str) -> None:
+    def go() -> None:
+        ablate(place / "suite.yaml", place / "data", place / "work", only=["base.1"], cpu=True)
+
+    go()
+    before = {p: p.stat().st_mtime_ns for p in place.glob("work/*/weights/*/*.safetensors")}
+    (place / "suite.yaml").write_text(SUITE.replace(old, new))
+    with pytest.raises(RecipeError, match=words):
+        go()
     (place / "suite.yaml").write_text(SUITE.replace("log_every: 2", "log_every: 1"))
-    go(only=["base.1"])
-    assert before != {p: p.stat().st_mtime_ns for p in before}, "another recipe is another run"
+    go()
+    assert before == {p: p.stat().st_mtime_ns for p in before}, "logs are no part of what it is"
+    shutil.rmtree(place / "data" / "toys")
+    go()  # nothing to compare with
+    toy_shards(place / "data" / "toys", 4, first=50)
+    with pytest.raises(RecipeError, match="holds a run with another data"):
+        go()
 
 
 def test_a_run_that_is_stopped_is_the_last(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,8 @@ def test_mixtures_need_their_names(tmp_path: Path, capsys: pytest.CaptureFixture
     more = ("--out", tmp_path / "out", *SET, "--set", "start=scratch", "--set", "steps=2", "--cpu")
     assert command("finetune", "--task", "omni", "--data", f"tts={data}", *more) == 2
     assert "--data vc=DIR" in capsys.readouterr().err
+    assert command("finetune", "--task", "omni", "--data", data, *more) == 2
+    assert "not data without a name" in capsys.readouterr().err
     assert command("pretrain", "--data", f"a={data}", *more) == 2
     named = [part for name in ("tts", "vc", "tse", "se") for part in ("--data", f"{name}={data}")]
     held = ("--validation", f"tts={data}", "--validation", f"se={data}", "--set", "validate_every=1")
@@ -115,6 +117,10 @@ def test_omni_reads_what_a_task_has() -> None:
         (["finetune", "--task", "tts", "--from", ".", "--data", "x", "--out", "y"], 5, "metis_base"),
         (["finetune", "--task", "xyz", "--data", "x", "--out", "y"], 2, "xyz"),
         (["show", "tts", "--set", "stepz=1"], 2, "did you mean steps"),
+        (["finetune", "--task", "tts", "--from", "nowhere", "--data", "x", "--out", "y"], 2, "nowhere: there is no"),
+        (["finetune", "--task", "tts", "--recipe", "mini-se", "--data", "x", "--out", "y"], 2, "is of --task se"),
+        (["pretrain", "--data", "x", "--out", "y", "--minutes", "nan"], 2, "no finite number"),
+        (["pretrain", "--data", "x", "--out", "y", "--minutes", "-1"], 2, "-1"),
         (["mini", "--work", "w", "--stage", "featurez"], 2, "did you mean 'features'"),
     ],
 )
@@ -152,6 +158,27 @@ def test_a_folder_holds_one_run(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert [line["step"] for line in read_metrics(tmp_path / "out" / "metrics.jsonl")] == [1, 2]
     (facts,) = (json.loads(path.read_text()) for path in (tmp_path / "out").rglob("*.training.json"))
     assert facts["data"] == ["data"] and facts["metrics"]["step"] == 2 and facts["metrics"]["loss"] > 0
+
+
+def test_a_run_keeps_its_data_and_its_base(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever their names: they are known by what they hold."""
+    data, other = toy_shards(tmp_path / "data", 4), toy_shards(tmp_path / "other", 4, first=50)
+    for seed in (0, 1):
+        base = ("pretrain", "--data", data, "--out", tmp_path / f"base{seed}", "--cpu", *SET, "--set", f"seed={seed}")
+        assert command(*base, "--set", "steps=1") == 0
+
+    def go(data: Path, base: int, steps: int) -> int:
+        start = ("finetune", "--task", "tts", "--from", tmp_path / f"base{base}" / "weights", "--data", data)
+        return command(*start, "--out", tmp_path / "out", "--cpu", *SET, "--set", f"steps={steps}")
+
+    assert go(data, 0, 1) == 0
+    assert go(other, 0, 2) == 2 and "holds a run with another data" in capsys.readouterr().err
+    assert go(data, 1, 2) == 2 and "holds a run with another base" in capsys.readouterr().err
+    assert go(data.rename(tmp_path / "moved"), 0, 2) == 0, "the same elsewhere"
+    (facts,) = (json.loads(path.read_text()) for path in (tmp_path / "out").rglob("*.training.json"))
+    assert len(facts["made_of"]["base"]) == 16 and facts["steps"] == 2
+    (tmp_path / "out" / "recipe.json").write_text("{")
+    assert go(tmp_path / "moved", 0, 3) == 2 and "is damaged" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
