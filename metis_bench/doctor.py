@@ -143,7 +143,7 @@ def _checkpoints() -> list[dict[str, Any]]:
     from metis_bench.suite.load import system_names
     from metis_bench.systems.base import systems
     from metis_bench.systems.metis import ReferenceSystem
-    from reference_models.hub import download_commands, status
+    from reference_models.hub import download_commands, folder_of, is_here, status
 
     given = os.environ.get(CHECKPOINTS)  # set from the config, or by the user
     folder = Path(given).expanduser() if given else None
@@ -157,7 +157,8 @@ def _checkpoints() -> list[dict[str, Any]]:
         cls = systems.get(type_name)
         if issubclass(cls, ReferenceSystem):
             wanted = cls(cls.params_type.model_validate(params)).parts().values()
-            missing = [file for file in wanted if isinstance(file, str) and file not in here]
+            place = folder_of(params.get("checkpoint")) or folder
+            missing = [file for file in wanted if isinstance(file, str) and not is_here(file, place)]
             detail = f"missing: {', '.join(missing)}" if missing else f"all {len(wanted)} files"
             rows.append(_row(f"weights: {name}", "optional" if missing else "ok", detail))
     return rows

@@ -39,6 +39,11 @@ def find(name: str, folder: Path | None = None) -> Path:
     return found
 
 
+def is_here(name: str, folder: Path | None = None) -> bool:
+    """Whether `find` would find it. Opens nothing."""
+    return _local(_file(name), folder) is not None
+
+
 def status(folder: Path | None = None) -> list[tuple[CheckpointFile, Path | None]]:
     """Every file of the release, and where it is if it is here. Opens nothing."""
     return [(file, _local(file, folder)) for file in FILES.values()]

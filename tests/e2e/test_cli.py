@@ -142,6 +142,7 @@ def test_doctor(metis_bench: Command) -> None:
     assert checks["python"]["status"] == "ok"
     assert checks["corpus: dns2020"]["status"] == "optional"
     assert checks["corpus: dns2020"]["fix"]
+    assert {r["status"] for name, r in checks.items() if name.startswith("weights: metis-mini-")} == {"ok"}
 
 
 @pytest.mark.parametrize(
