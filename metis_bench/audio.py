@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from metis_bench.containers import inspect
 from metis_bench.errors import AudioError
 from metis_bench.hashing import JSON
+from reference_models.containers import inspect
+from reference_models.errors import InputError
 
 if TYPE_CHECKING:
     from soundfile import SoundFile
@@ -112,7 +113,10 @@ def _opened(data: bytes, path: Path) -> Iterator[tuple[SoundFile, AudioInfo]]:
     """libsndfile's view of checked bytes; whatever it objects to, here or while reading, becomes an AudioError."""
     import soundfile
 
-    content, frames = inspect(data, path)
+    try:
+        content, frames = inspect(data)
+    except InputError as error:
+        raise AudioError(error.message, where=path, fix=error.fix) from None
     try:
         with soundfile.SoundFile(_Buffer(content)) as file:
             yield file, _header(file, frames, path)

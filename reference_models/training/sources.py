@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
+from reference_models.containers import inspect
 from reference_models.errors import InputError, nearest
 from reference_models.speech import Speech
 
@@ -85,11 +86,13 @@ def read_speech(file: Path | bytes, name: str) -> Speech:
     import soundfile
 
     try:
-        samples, rate = soundfile.read(
-            io.BytesIO(file) if isinstance(file, bytes) else file, dtype="float32", always_2d=True
-        )
+        content, frames = inspect(file if isinstance(file, bytes) else file.read_bytes())
+        samples, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
+    except InputError as error:
+        raise InputError(f"{name}: {error.message}") from error
     except (soundfile.LibsndfileError, OSError) as error:
         raise InputError(f"{name}: cannot be decoded ({error})") from error
+    samples = samples[:frames]
     if len(samples) == 0:
         raise InputError(f"{name}: holds no audio")
     try:

@@ -70,13 +70,16 @@ def test_a_damaged_file_is_a_reason_and_the_others_are_read(tmp_path):
     samples = np.zeros(100, np.float32)
     samples[3] = np.nan
     soundfile.write(tmp_path / "nan.wav", samples, 16000, subtype="FLOAT")
+    whole = (tmp_path / "good.wav").read_bytes()
+    (tmp_path / "short.wav").write_bytes(whole[: len(whole) * 3 // 5])
     found = open_sources([f"folder:{tmp_path}"])
-    assert [u.key for u in found] == ["bad", "empty", "good", "nan"]
+    assert [u.key for u in found] == ["bad", "empty", "good", "nan", "short"]
     said = reasons(found)
-    assert set(said) == {"bad", "empty", "nan"}
+    assert set(said) == {"bad", "empty", "nan", "short"}
     assert all(f"{key}." in reason for key, reason in said.items())  # names its file
     assert "no audio" in said["empty"]
     assert "NaN" in said["nan"]
+    assert "truncated wav" in said["short"], "its text would say more than it does"
 
 
 def test_jsonl(tmp_path):

@@ -11,10 +11,9 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from pathlib import Path
 from typing import NamedTuple
 
-from metis_bench.errors import AudioError
+from reference_models.errors import InputError
 
 _RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # MPEG 1, 2, 2.5 in Hz
 _KBPS_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
@@ -30,26 +29,26 @@ class Inspected(NamedTuple):
     frames: int | None
 
 
-def inspect(data: bytes, path: Path) -> Inspected:
+def inspect(data: bytes) -> Inspected:
     """Checks wav, rf64, sphere, ogg and mp3 bytes; anything else passes unseen. Leading ID3v2 tags are dropped.
 
-    Raises AudioError (naming `path`) for a truncated, damaged or chained file.
+    Errors: InputError for a truncated, damaged or chained file.
     """
     while data[:3] == b"ID3" and len(data) > 10:
         data = data[10 + sum((byte & 127) << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=True)) :]
     if data[:4] in (b"RIFF", b"RIFX", b"RF64") and data[8:12] == b"WAVE":
-        _check_riff(data, path)
+        _check_riff(data)
     elif data[:4] == b"OggS":
-        _check_ogg(data, path)
+        _check_ogg(data)
     elif data[:7] == b"NIST_1A":
         count = re.search(rb"\nsample_count -i (\d{1,12})\s", data[:1024])
         return Inspected(data, int(count[1]) if count else None)
     elif len(data) > 1 and data[0] == 0xFF and data[1] & 0xE0 == 0xE0:
-        return _inspect_mp3(data, path)
+        return _inspect_mp3(data)
     return Inspected(data, None)
 
 
-def _check_riff(data: bytes, path: Path) -> None:
+def _check_riff(data: bytes) -> None:
     """The data chunk must be as long as its header says."""
     order, long_size, at = (">" if data[:4] == b"RIFX" else "<"), 0, 12
     while at + 8 <= len(data):
@@ -61,9 +60,7 @@ def _check_riff(data: bytes, path: Path) -> None:
             size = long_size if data[:4] == b"RF64" and size == 0xFFFFFFFF else size
             streamed = data[:4] != b"RF64" and size >= 0x7FFFF000  # written to a pipe: the length was not known
             if size > present and not streamed:
-                raise AudioError(
-                    f"truncated wav: header promises {size} bytes of audio, {present} are there", where=path
-                )
+                raise InputError(f"truncated wav: header promises {size} bytes of audio, {present} are there")
             return
         at += 8 + size + (size & 1)
 
@@ -74,7 +71,7 @@ def _ogg_checksum(page: bytes) -> int:
     return int(f"{mirrored:032b}"[::-1], 2)
 
 
-def _check_ogg(data: bytes, path: Path) -> None:
+def _check_ogg(data: bytes) -> None:
     """Every page whole, in sequence and with a right checksum, and an end-of-stream page as the last one."""
     at, following, ended = 0, dict[int, int](), set[int]()
     while data[at : at + 4] == b"OggS" and at + 27 <= len(data):
@@ -85,20 +82,20 @@ def _check_ogg(data: bytes, path: Path) -> None:
         )
         end = at + 27 + segments + sum(data[at + 27 : at + 27 + segments])
         if end > len(data):
-            raise AudioError(f"truncated ogg: its last page needs {end - len(data)} more bytes", where=path)
+            raise InputError(f"truncated ogg: its last page needs {end - len(data)} more bytes")
         if ended:
             fix = "decode it with another program and save it as flac or wav"
-            raise AudioError("chained ogg: several streams, only the first would be decoded", where=path, fix=fix)
+            raise InputError("chained ogg: several streams, only the first would be decoded", fix=fix)
         if _ogg_checksum(data[at:end]) != checksum:
-            raise AudioError(f"damaged ogg: wrong checksum of the page at byte {at}", where=path)
+            raise InputError(f"damaged ogg: wrong checksum of the page at byte {at}")
         if number != following.get(serial, number):
-            raise AudioError(f"damaged ogg: pages are missing before byte {at}", where=path)
+            raise InputError(f"damaged ogg: pages are missing before byte {at}")
         following[serial] = number + 1
         if flags & 4:
             ended.add(serial)
         at = end
     if ended != set(following):
-        raise AudioError("truncated ogg: it has no end-of-stream page", where=path, fix="if it is whole, re-encode it")
+        raise InputError("truncated ogg: it has no end-of-stream page", fix="if it is whole, re-encode it")
 
 
 class _Frame(NamedTuple):
@@ -130,7 +127,7 @@ def _xing(data: bytes, first: _Frame) -> tuple[bool, int | None]:
     return False, None
 
 
-def _inspect_mp3(data: bytes, path: Path) -> Inspected:
+def _inspect_mp3(data: bytes) -> Inspected:
     """Counts the frames, drops what follows the last one, and makes libsndfile decode all of them.
 
     Without a Xing/Info tag libsndfile guesses the length from the first frame and stops there: a variable-rate file
@@ -138,7 +135,7 @@ def _inspect_mp3(data: bytes, path: Path) -> Inspected:
     """
     first = _mp3_frame(data, 0)
     if first is None:
-        raise AudioError("not a decodable audio file (MPEG audio, but not layer III)", where=path)
+        raise InputError("not a decodable audio file (MPEG audio, but not layer III)")
     at, count, largest, frame = 0, 0, 0, _mp3_frame(data, 0)
     while frame and (frame.header ^ first.header) & _SAME_STREAM == 0:
         at, count, largest, frame = (
@@ -148,13 +145,13 @@ def _inspect_mp3(data: bytes, path: Path) -> Inspected:
             _mp3_frame(data, at + frame.size),
         )
     if at > len(data) or (len(data) - at < 4 and data[at : at + 1] == b"\xff"):
-        raise AudioError("truncated mp3: its last frame is cut off", where=path)
+        raise InputError("truncated mp3: its last frame is cut off")
     if _more_frames(data, at, first):
-        raise AudioError(f"damaged mp3: no frame at byte {at}, but more of them later", where=path)
+        raise InputError(f"damaged mp3: no frame at byte {at}, but more of them later")
     tagged, promised = _xing(data, first)
     if promised is not None:
         if promised != count - 1:
-            raise AudioError(f"damaged mp3: its tag promises {promised} frames, {count - 1} are there", where=path)
+            raise InputError(f"damaged mp3: its tag promises {promised} frames, {count - 1} are there")
         return Inspected(data[:at], None)
     filler = min((count + 2) * largest, (1 << 28) - 1)
     size = bytes(filler >> shift & 127 for shift in (21, 14, 7, 0))
