@@ -11,7 +11,7 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -130,9 +130,21 @@ def ablation(run: Path, training: Path | None = None, reference: Sequence[str] =
         "suite": data.run.resolved.get("name"),
         "provenance": data.run.provenance,
         "stats": asdict(data.results.stats),
-        "warnings": list(data.results.warnings),
+        "warnings": _once(data.results.warnings, {system for seeds in arms.values() for system in seeds.values()}),
     }
     return Ablation(data.results.suite.name, data.results.suite.title or run.name, chosen, tuple(found), facts, shown)
+
+
+def _once(warnings: Sequence[str], systems: Collection[str]) -> list[str]:
+    """What is said of many trainings alike, said once."""
+    said: dict[str, list[str]] = defaultdict(list)
+    for warning in warnings:
+        name, _, text = warning.partition(": ")
+        said[text if name in systems else warning] += [name] if name in systems else []
+    return [
+        f"{names[0] if len(names) == 1 else f'{len(names)} systems'}: {text}" if names else text
+        for text, names in said.items()
+    ]
 
 
 Values = dict[str, dict[tuple[str, str], float]]  # seed of training -> (cluster, item) -> value

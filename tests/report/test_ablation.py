@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 
 from metis_bench.errors import MetisBenchError, UsageError
-from metis_bench.report.ablation import RULE, Ablation, Values, _arm, _losses, _trained, ablation, to_json, to_markdown
+from metis_bench.report.ablation import (
+    RULE,
+    Ablation,
+    Values,
+    _arm,
+    _losses,
+    _once,
+    _trained,
+    ablation,
+    to_json,
+    to_markdown,
+)
 from metis_bench.report.curves import curves, matrices
 from metis_bench.report.data import Stats
 from metis_bench.suite.arms import arms_of
@@ -142,6 +153,11 @@ def test_from_a_run_to_its_table(metis_bench: Command, tmp_path: Path) -> None: 
     assert wrong.code == 2 and "did you mean 'at-0.5'" in wrong.err
     found = ablation(tmp_path / "run")
     assert to_json(found) == to_json(ablation(tmp_path / "run")) and "at-0.5" in to_markdown(found)
+
+
+def test_what_is_said_of_all_trainings_is_said_once() -> None:
+    said = ["a.0: it speaks noise", "set: only the first 2", "a.1: it speaks noise", "b.0: alone"]
+    assert _once(said, {"a.0", "a.1", "b.0"}) == ["2 systems: it speaks noise", "set: only the first 2", "b.0: alone"]
 
 
 def test_what_a_training_left_is_read_as_far_as_it_is_there(tmp_path: Path) -> None:
