@@ -130,7 +130,7 @@ def ablation(run: Path, training: Path | None = None, reference: Sequence[str] =
         "suite": data.run.resolved.get("name"),
         "provenance": data.run.provenance,
         "stats": asdict(data.results.stats),
-        "warnings": _once(data.results.warnings, {system for seeds in arms.values() for system in seeds.values()}),
+        "warnings": _once(data.results.warnings, {str(system) for seeds in arms.values() for system in seeds.values()}),
     }
     return Ablation(data.results.suite.name, data.results.suite.title or run.name, chosen, tuple(found), facts, shown)
 
