@@ -111,6 +111,10 @@ def ablation(run: Path, training: Path | None = None, reference: Sequence[str] =
         if name not in arms:
             raise UsageError(f"the run has no arm '{name}'{nearest(name, arms)}")
     losses = {} if training is None else _losses(arms, training)
+    systems = {str(system) for seeds in arms.values() for system in seeds.values()}
+    untold = set() if training is None else {s for s in systems if not (training / s / METRICS).is_file()}
+    if untold == systems:
+        raise UsageError(f"{training} holds no training of {', '.join(sorted(systems)[:3])} ...", fix="see --training")
     shown = data.run.resolved.get("ablation") or {}
     tables = {**_scores(data, arms), **losses}
     found: list[Arm] = []
@@ -120,9 +124,9 @@ def ablation(run: Path, training: Path | None = None, reference: Sequence[str] =
         wanted = [*reference, shown.get("against", {}).get(key[0])]
         known = chosen.setdefault(key[0], next((name for name in wanted if name in table), next(iter(table))))
         for name in table:
-            systems = set(arms[name].values())
-            rows = sum(r.set == key[0] and r.system in systems for r in data.rows)
-            planned, settings = len(systems) if key in losses else rows, data.results.stats
+            trained = set(arms[name].values())
+            rows = sum(r.set == key[0] and r.system in trained for r in data.rows)
+            planned, settings = len(trained) if key in losses else rows, data.results.stats
             direction, scored = directions.get(key[1], "lower"), key not in losses
             arm = _arm(name, key, direction, table, known, planned, settings, scored=scored)
             found.append(replace(arm, trained=None if training is None else _trained(training, arms[name])))
@@ -130,7 +134,7 @@ def ablation(run: Path, training: Path | None = None, reference: Sequence[str] =
         "suite": data.run.resolved.get("name"),
         "provenance": data.run.provenance,
         "stats": asdict(data.results.stats),
-        "warnings": _once(data.results.warnings, {str(system) for seeds in arms.values() for system in seeds.values()}),
+        "warnings": _once([*data.results.warnings, *(f"{s}: no losses in {METRICS}" for s in sorted(untold))], systems),
     }
     return Ablation(data.results.suite.name, data.results.suite.title or run.name, chosen, tuple(found), facts, shown)
 

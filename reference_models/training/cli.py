@@ -88,7 +88,11 @@ def show(recipe: str, overrides: tuple[str, ...]) -> None:
 @cli.command()
 @click.argument("sources", nargs=-1, required=True)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Where shards go.")
-@click.option("--weights", type=click.Path(path_type=Path), help="Checkpoints; without: the Hugging Face cache.")
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    help="Checkpoints: a folder, or `mini`; without: the Hugging Face cache.",
+)
 @click.option("--language", help="Of sources that do not say it.")
 @click.option("--want", multiple=True, type=click.Choice(["semantic", "codes", "phones"]), help="Instead of all three.")
 @click.option("--audio", is_flag=True, help="Store the speech, to simulate while training and to train codecs.")

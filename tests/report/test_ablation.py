@@ -147,6 +147,9 @@ def test_from_a_run_to_its_table(metis_bench: Command, tmp_path: Path) -> None: 
     assert metis_bench("run", "toys.yaml", "--limit", "1", "--out", "few").code == 0
     few = metis_bench("ablation", "few", "--out", "out")
     assert "> **Warning:** toy: only the first 1 of 4 items (--limit)" in few.out, "told with the effects"
+    assert "lonely-0.5: no losses" in done.out
+    wrong = metis_bench("ablation", "run", "--training", "out")
+    assert wrong.code == 2 and "out holds no training of at-0.1.0" in wrong.err
     other = metis_bench("ablation", "run", "--against", "at-0.5", "--json")
     assert json.loads(other.out)["reference"]["toy"] == "at-0.5"
     wrong = metis_bench("ablation", "run", "--against", "at-0.4")
