@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from reference_models.training.recipe import Recipe, RecipeError
 
-RECIPE = "recipe.json"
+RECIPE, LOCK = "recipe.json", "lock"
 MADE_OF = "made_of"  # beside the recipe: the base's fingerprint, the data sets' digests, what simulates conditions
 FREE = (  # what may change from slice to slice of a run
     "description",
@@ -26,17 +27,36 @@ FREE = (  # what may change from slice to slice of a run
 ANOTHER = "train into another folder, or remove this one"
 
 
-def claim(out: Path, recipe: Recipe, made_of: Mapping[str, Any], *, begun: bool, write: bool) -> None:
-    """Take `out` for a run, or go on with the one that has `begun` there.
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Keep other processes out of a run's folder: two would destroy each other's log and checkpoints.
 
-    Errors: RecipeError where that one differs in more than FREE, and where `out` cannot be a run's folder
+    Errors: RecipeError where one is there, and where `out` cannot be a folder. (Without locks, on Windows and on some
+    network file systems, nobody is kept out.)
     """
     if out.exists() and not out.is_dir():
         raise RecipeError(f"{out} is a file, and a run needs a folder", fix="give another --out")
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / LOCK).open("w") as file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RecipeError(f"another process trains in {out}", fix="wait for it, or train elsewhere") from None
+        except (ImportError, OSError):
+            pass
+        yield
+
+
+def claim(out: Path, recipe: Recipe, made_of: Mapping[str, Any], *, begun: bool, write: bool) -> None:
+    """Take `out` for a run, or go on with the one that has `begun` there.
+
+    Errors: RecipeError where that one differs in more than FREE
+    """
     if begun:
         differing(out, recipe, made_of)
     if write:
-        out.mkdir(parents=True, exist_ok=True)
         entries = {**recipe.model_dump(mode="json"), MADE_OF: made_of}
         partial = (out / RECIPE).with_suffix(".partial")
         partial.write_text(json.dumps(entries, indent=1) + "\n", encoding="utf-8")

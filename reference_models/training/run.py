@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +14,7 @@ from reference_models.checkpoints import open_source
 from reference_models.config import SEMANTIC_RATE
 from reference_models.training.batches import Batches, Mixture, TokenBatches
 from reference_models.training.checkpoint import latest
-from reference_models.training.claim import MADE_OF, claim
+from reference_models.training.claim import MADE_OF, alone, claim
 from reference_models.training.conditions import OnTheFly, voices_of
 from reference_models.training.logs import METRICS, read_metrics
 from reference_models.training.loop import CHECKPOINTS, LoopConfig, Trained, train
@@ -65,6 +66,21 @@ def run(
     """
     main = Processes(cpu).main  # first: how it was launched is refused before anything is built
     trainee, config = build(recipe, start), loop_config(recipe, minutes, cpu)
+    with alone(out) if main else nullcontext():
+        return _run(trainee, config, data, out, validation, getattr(torch, dtype), simulation, main)
+
+
+def _run(
+    trainee: Trainee,
+    config: LoopConfig,
+    data: Sequence[str],
+    out: Path,
+    validation: Sequence[str],
+    dtype: torch.dtype,
+    simulation: Simulation | None,
+    main: bool,
+) -> tuple[Trained, list[Path]]:
+    recipe = trainee.recipe
     sets = opened(recipe, data)
     made_of = _made_of(trainee, sets, simulation)
     claim(out, recipe, made_of, begun=latest(out / CHECKPOINTS) is not None, write=main)
@@ -85,7 +101,7 @@ def run(
         MADE_OF: made_of,
         "metrics": _last(read_metrics(out / METRICS)),
     }
-    return result, export(trainee, out / WEIGHTS, getattr(torch, dtype), facts)
+    return result, export(trainee, out / WEIGHTS, dtype, facts)
 
 
 def _made_of(trainee: Trainee, sets: Mapping[str, Shards], simulation: Simulation | None) -> dict[str, Any]:

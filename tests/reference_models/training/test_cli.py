@@ -16,6 +16,7 @@ from reference_models.jobs import Job
 from reference_models.pipeline import Metis
 from reference_models.random_weights import write_random
 from reference_models.speech import Speech
+from reference_models.training.claim import alone
 from reference_models.training.cli import main
 from reference_models.training.logs import read_metrics
 from reference_models.training.models import build
@@ -179,6 +180,17 @@ def test_a_run_keeps_its_data_and_its_base(tmp_path: Path, capsys: pytest.Captur
     assert len(facts["made_of"]["base"]) == 16 and facts["steps"] == 2
     (tmp_path / "out" / "recipe.json").write_text("{")
     assert go(tmp_path / "moved", 0, 3) == 2 and "is damaged" in capsys.readouterr().err
+
+
+def test_two_processes_never_share_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("fcntl")
+    data = toy_shards(tmp_path / "data", 4)
+    run = ("pretrain", "--data", data, "--out", tmp_path / "out", "--cpu", *SET, "--set", "steps=1")
+    with alone(tmp_path / "out"):
+        assert command(*run) == 2 and "another process trains in" in capsys.readouterr().err
+    assert command(*run) == 0
+    (tmp_path / "file").touch()
+    assert command(*run[:4], tmp_path / "file", *run[5:]) == 2 and "is a file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
