@@ -11,6 +11,7 @@ import torch
 from reference_models import features
 from reference_models.checkpoints import open_source
 from reference_models.errors import InputError
+from reference_models.loading import fingerprint
 from reference_models.parts import Parts
 from reference_models.prepare import _prompt
 from reference_models.speech import Speech
@@ -20,7 +21,7 @@ from reference_models.training.shards import Shards
 from reference_models.training.simulate import World
 from reference_models.training.sounds import SyntheticNoise, Voices
 from reference_models.training.sources import Utterance
-from reference_models.training.tokenize import FAILURES, fingerprint, tokenize, tokenize_sources
+from reference_models.training.tokenize import FAILURES, tokenize, tokenize_sources
 from tests.reference_models.training.speech import talk, utterances
 
 
@@ -276,9 +277,9 @@ def test_from_names_and_paths(tmp_path, source):
 
 def test_fingerprints_tell_weights_apart():
     one, two = torch.nn.Linear(3, 4), torch.nn.Linear(3, 4)
-    assert fingerprint(one) != fingerprint(two)
+    assert fingerprint(one.state_dict()) != fingerprint(two.state_dict())
     two.load_state_dict(one.state_dict())
-    assert fingerprint(one) == fingerprint(two)
+    assert fingerprint(one.state_dict()) == fingerprint(two.state_dict())
     with torch.no_grad():
         two.bias[3] += 1e-6
-    assert fingerprint(one) != fingerprint(two)
+    assert fingerprint(one.state_dict()) != fingerprint(two.state_dict())
