@@ -81,4 +81,4 @@ def differing(out: Path, recipe: Recipe, made_of: Mapping[str, Any], *, free: tu
         raise RecipeError(f"{out} holds a run with {other}: {theirs[other]}, not {ours[other]}", fix=ANOTHER)
     for key, value in made_of.items():
         if theirs_made.get(key, value) != value:
-            raise RecipeError(f"{out} holds a run with another {key}: {theirs_made[key]}, not {value}", fix=ANOTHER)
+            raise RecipeError(f"{out} holds a run with another {key}", fix=ANOTHER)

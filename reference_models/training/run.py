@@ -67,41 +67,27 @@ def run(
     main = Processes(cpu).main  # first: how it was launched is refused before anything is built
     trainee, config = build(recipe, start), loop_config(recipe, minutes, cpu)
     with alone(out) if main else nullcontext():
-        return _run(trainee, config, data, out, validation, getattr(torch, dtype), simulation, main)
-
-
-def _run(
-    trainee: Trainee,
-    config: LoopConfig,
-    data: Sequence[str],
-    out: Path,
-    validation: Sequence[str],
-    dtype: torch.dtype,
-    simulation: Simulation | None,
-    main: bool,
-) -> tuple[Trained, list[Path]]:
-    recipe = trainee.recipe
-    sets = opened(recipe, data)
-    made_of = _made_of(trainee, sets, simulation)
-    claim(out, recipe, made_of, begun=latest(out / CHECKPOINTS) is not None, write=main)
-    batches = batches_of(trainee, sets, simulation)
-    fixed = replace(trainee, recipe=recipe.model_copy(update={"seed": 0}))
-    held = {  # the same batches whatever the seed of the run
-        name: _token_batches(fixed, name or recipe.model, Shards(folders), simulation)
-        for name, folders in _named(validation).items()
-    }
-    with falling(f"{recipe.kind} {recipe.model}", recipe.steps, shown=main) as show:
-        result = train(trainee.objective, batches, config, out, validation=held, progress=show)
-    if not main:
-        return result, []
-    facts: dict[str, Any] = {"steps": result.step, "finished": result.finished, "seconds": round(result.seconds, 1)}
-    facts |= {
-        "trained": trainee.trained,
-        "data": [unplaced(entry) for entry in data],
-        MADE_OF: made_of,
-        "metrics": _last(read_metrics(out / METRICS)),
-    }
-    return result, export(trainee, out / WEIGHTS, dtype, facts)
+        sets = opened(recipe, data)
+        made_of = _made_of(trainee, sets, simulation)
+        claim(out, recipe, made_of, begun=latest(out / CHECKPOINTS) is not None, write=main)
+        batches = batches_of(trainee, sets, simulation)
+        fixed = replace(trainee, recipe=recipe.model_copy(update={"seed": 0}))
+        held = {  # the same batches whatever the seed of the run
+            name: _token_batches(fixed, name or recipe.model, Shards(folders), simulation)
+            for name, folders in _named(validation).items()
+        }
+        with falling(f"{recipe.kind} {recipe.model}", recipe.steps, shown=main) as show:
+            result = train(trainee.objective, batches, config, out, validation=held, progress=show)
+        if not main:
+            return result, []
+        facts: dict[str, Any] = {"steps": result.step, "finished": result.finished, "seconds": round(result.seconds, 1)}
+        facts |= {
+            "trained": trainee.trained,
+            "data": [unplaced(entry) for entry in data],
+            MADE_OF: made_of,
+            "metrics": _last(read_metrics(out / METRICS)),
+        }
+        return result, export(trainee, out / WEIGHTS, getattr(torch, dtype), facts)
 
 
 def _made_of(trainee: Trainee, sets: Mapping[str, Shards], simulation: Simulation | None) -> dict[str, Any]:
