@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from reference_models.errors import InputError
 from reference_models.training.shards import Example, Shards, ShardWriter, index_path, keys_of
@@ -41,6 +42,16 @@ def test_several_folders_and_pickling(tmp_path: Path) -> None:
     again = pickle.loads(pickle.dumps(data))
     assert [again.key(i) for i in range(5)] == ["toy-000", "toy-001", "toy-002", "toy-005", "toy-006"]
     assert same(again.read(4), toy(6))
+
+
+def test_the_digest_tells_other_examples_of_the_same_keys_and_lengths(tmp_path: Path) -> None:
+    def written(name: str, tokens: NDArray[np.int64]) -> str:
+        with ShardWriter(tmp_path / name) as writer:
+            writer.write(Example("a", len(tokens), {"semantic": tokens}, {"task": "se"}))
+        return Shards([tmp_path / name]).digest
+
+    assert written("one", np.arange(5)) == written("two", np.arange(5))
+    assert written("one more", np.arange(5)) != written("other", np.arange(5)[::-1])
 
 
 def test_webdataset_reads_them(tmp_path: Path) -> None:
