@@ -9,7 +9,7 @@ the user's config folder. Relative paths are relative to the file. Example:
     store: /scratch/metis-store   # or a URL that fsspec knows: s3://bucket/metis (docs/scale.md)
     executor: ray                 # or ray:ADDRESS; default: local, the processes of this machine
     workers: 8
-    devices: ["0", "1"]             # GPUs for systems that use one; default: all that are visible
+    devices: [0, 1]               # GPUs for systems that use one; default: all that are visible ([0, 0]: two workers)
     checkpoints: /data/metis      # the files of the Metis release (see docs/reference-models.md)
     weights: /data/metric-weights # models that metrics need (see docs/metrics.md)
     plugins: [my_systems.py]        # Python files that register systems or metrics

@@ -44,4 +44,5 @@ def machines(suite: Suite, outputs: Outputs) -> dict[str, list[str]]:
 
 def _told(made: Mapping[str, Any]) -> str:
     gpus = ", ".join(made["gpus"]) if made["gpus"] else "no GPU"
-    return f"{made['cpu']}, {gpus}, {made['workers']} workers of {made['threads']} threads"
+    told = f"{made['cpu']}, {gpus}, {made['workers']} workers of {made['threads']} threads"
+    return f"{told}, {made['workers_a_gpu']} a GPU" if "workers_a_gpu" in made else told

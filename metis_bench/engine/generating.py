@@ -16,7 +16,7 @@ import numpy as np
 from metis_bench import audio
 from metis_bench.audio import Audio
 from metis_bench.config import load_plugins
-from metis_bench.engine.process import CROWD, THREADS
+from metis_bench.engine.process import CROWD, SHARERS, THREADS
 from metis_bench.engine.store import Store
 from metis_bench.errors import ItemError, MetisBenchError, MissingPrerequisite
 from metis_bench.hashing import JSON, sha256_bytes, sha256_file
@@ -57,9 +57,10 @@ class WorkerInit:
 
 
 def conditions() -> dict[str, JSON]:
-    """Of measured times: the machine, how many workers the run may crowd it with, and the threads of this one."""
-    crowd, threads = (int(os.environ.get(name, "0")) for name in (CROWD, THREADS[0]))
-    return {**hardware(), "workers": crowd, "threads": threads}
+    """Of measured times: the machine, how many workers the run may crowd it and a GPU with, the threads of this one."""
+    crowd, threads, sharers = (int(os.environ.get(name, "0")) for name in (CROWD, THREADS[0], SHARERS))
+    shared: dict[str, JSON] = {"workers_a_gpu": sharers} if sharers > 1 else {}
+    return {**hardware(), "workers": crowd, "threads": threads, **shared}
 
 
 class GenerateHandler:

@@ -119,4 +119,5 @@ class LocalExecutor(Executor):
             gpus = HIDDEN
         count = min(len(gpus) if work.gpu == "own" and gpus else crowd, work.tasks)
         threads = work.threads or max(1, cpu_count() // crowd)
-        return [environment(threads, config.workers, gpus[i % len(gpus)] if gpus else None) for i in range(count)]
+        bound = [gpus[i % len(gpus)] if gpus else None for i in range(count)]
+        return [environment(threads, config.workers, gpu, bound.count(gpu) if gpu else 1) for gpu in bound]

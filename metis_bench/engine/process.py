@@ -22,12 +22,16 @@ PROGRAM = "import sys; sys.path[:] = {path}; from metis_bench.engine.worker impo
 OWN_PATH = "[p for p in sys.path if p]"
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 CROWD = "METIS_BENCH_CROWD"  # how many workers a run may crowd this machine with: a condition of measured times
+SHARERS = "METIS_BENCH_GPU_SHARERS"  # and how many of them one GPU
 
 
-def environment(threads: int, crowd: int, gpu: str | None) -> dict[str, str]:
-    """Variables of a worker. threads: for BLAS, OpenMP and ONNX; gpu: CUDA_VISIBLE_DEVICES, None leaves it as it is."""
+def environment(threads: int, crowd: int, gpu: str | None, sharers: int = 1) -> dict[str, str]:
+    """Variables of a worker.
+
+    threads: for BLAS, OpenMP and ONNX; gpu: CUDA_VISIBLE_DEVICES, None leaves it as it is; sharers: workers on that GPU
+    """
     waits = os.environ.get("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin starve each other on a busy machine
-    env = {**dict.fromkeys(THREADS, str(threads)), "OMP_WAIT_POLICY": waits, CROWD: str(crowd)}
+    env = {**dict.fromkeys(THREADS, str(threads)), "OMP_WAIT_POLICY": waits, CROWD: str(crowd), SHARERS: str(sharers)}
     return env if gpu is None else {**env, "CUDA_VISIBLE_DEVICES": gpu}
 
 

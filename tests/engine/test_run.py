@@ -335,13 +335,16 @@ def test_a_store_that_cannot_be_written_ends_the_run_and_keeps_the_last_results(
     assert (good.folder / "results.json").read_bytes() == results
 
 
-def test_times_taken_under_different_conditions_are_not_ranked(go: Go, config: Config) -> None:
+@pytest.mark.parametrize(("fact", "value"), [("cpu", "another machine"), ("workers_a_gpu", 2)])
+def test_times_taken_under_different_conditions_are_not_ranked(
+    go: Go, config: Config, fact: str, value: str | int
+) -> None:
     systems = ["toy-noise", {"toy-moody": {"mood": {}}}]
     same = go(systems=systems, metrics=["rtf", "toy-level"])
     assert {c["rank"] for c in cells(same, "rtf").values()} == {1, 2}
     (path, *_) = (config.store / "generation").rglob("*.json")
     record = json.loads(path.read_text())
-    record["hardware"]["cpu"] = "another machine"
+    record["hardware"][fact] = value
     path.write_text(json.dumps(record))
     mixed = go(systems=systems, metrics=["rtf", "toy-level"])
     assert {c["rank"] for c in cells(mixed, "rtf").values()} == {None}

@@ -16,6 +16,7 @@ from metis_bench.engine.inspect import item_record, read_lines, verify_corpora
 from metis_bench.engine.local import LocalExecutor
 from metis_bench.engine.outputs import Outputs
 from metis_bench.engine.prepare import past_rtf, plan_cells, prepare
+from metis_bench.engine.process import SHARERS
 from metis_bench.engine.run import RunResult
 from metis_bench.engine.store import Store
 from metis_bench.errors import CorpusError, ItemError, MissingPrerequisite, SuiteError
@@ -225,13 +226,15 @@ def test_no_devices_means_no_gpu(config: Config, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     object.__setattr__(config, "workers", 3)
 
-    def seen(gpu: Any, alone: bool = False) -> list[str | None]:
+    def seen(gpu: Any, alone: bool = False, what: str = "CUDA_VISIBLE_DEVICES") -> list[str | None]:
         work = Work("toys", "", None, tasks=9, timeout_s=1, gpu=gpu, alone=alone)
-        return [env.get("CUDA_VISIBLE_DEVICES") for env in LocalExecutor(config).environments(work)]
+        return [env.get(what) for env in LocalExecutor(config).environments(work)]
 
     assert seen("own", alone=True) == ["0", "1"] and workers_for(big, config) == 2
     assert seen("none") == [None] * config.workers and workers_for(small, config) == config.workers
     assert seen("own") == ["0", "1"] and seen("shared") == ["0", "1", "0"]
+    object.__setattr__(config, "devices", ("0", "0", "1"))
+    assert seen("own") == ["0", "0", "1"] and seen("own", what=SHARERS) == ["2", "2", "1"], "two on one GPU"
     object.__setattr__(config, "devices", ())
     assert seen("own", alone=True) == [""], "and what is there is hidden"
     assert workers_for(big, config) == 1
