@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any, Protocol
 
+from reference_models.memory import keep_freed
+
 
 class Handler(Protocol):
     """What a worker runs. Results and payloads must be picklable."""
@@ -52,6 +54,7 @@ def main(fd: int) -> None:
     """Serve until the parent sends None or goes away."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     die_with_parent()
+    keep_freed()
     pipe = Connection(fd)
     try:
         factory, init = pipe.recv()

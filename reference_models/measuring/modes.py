@@ -21,7 +21,7 @@ from reference_models.flops import Count, counting
 from reference_models.measuring.agreement import Trace, agreement, lesson
 from reference_models.measuring.clock import STAGES, Clock, limit
 from reference_models.measuring.inputs import DTYPES, held, prepared
-from reference_models.memory import give_back
+from reference_models.memory import give_back, keep_freed
 from reference_models.noise import Noise, SeededNoise
 from reference_models.pipeline import Metis
 from reference_models.prepare import Prepared
@@ -145,6 +145,7 @@ class Bench:
 
     def __init__(self, setting: Setting) -> None:
         """Raises MetisError where there is no such device."""
+        keep_freed()  # as the harness' workers do
         self.setting, self.device = setting, setting.place()
         names = dict.fromkeys((EXACT, *setting.dtypes))
         self.limits = {name: limit(DTYPES[name], self.device) for name in names}
