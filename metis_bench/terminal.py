@@ -138,9 +138,10 @@ def show_plan(prepared: Prepared, cells: Sequence[Mapping[str, Any]], scoring_s:
     known = [c["estimate_s"] for c in cells if c.get("to_run") and c["estimate_s"] is not None]
     unknown = sum(1 for c in cells if c.get("to_run") and c["estimate_s"] is None)
     generating = duration(sum(known) if known or not todo else None)
+    bound = "at least" if known and unknown else "about"
     tail = f" ({unknown} of {len(known) + unknown} cells never timed)" if unknown else ""
     out.print(f"{len(prepared.plan.rows)} rows, {todo} to generate ({hours:.3f} h of audio)")
-    out.print(f"generating: about {generating}{tail}; scoring what is generated: about {duration(scoring_s)}")
+    out.print(f"generating: {bound} {generating}{tail}; scoring what is generated: about {duration(scoring_s)}")
     for w in prepared.plan.warnings():
         out.print(f"[yellow]warning:[/] {escape(w)}", soft_wrap=True)
     for b in prepared.blocked:

@@ -29,17 +29,18 @@ def generate(suite: Suite, outputs: Outputs, executor: Executor, config: Config,
         if not rows:
             continue
         cls = systems.get(spec.type)
-        size = cls(spec.params).batch_on(cls.uses_gpu and executor.has_gpus)
+        system = cls(spec.params)
+        size = system.batch_on(cls.uses_gpu and executor.has_gpus)
         counted = Counted(progress, spec.name, len(rows), sum(plan.item(row).seconds for row in rows))
-        with executor.pool(_work(spec, outputs, rows, size, config)) as pool:
+        with executor.pool(_work(spec, system, outputs, rows, size, config)) as pool:
             for task, step, result in pool.run(batches(map(partial(_job, plan), rows), size)):
                 counted.one(task.payload[step].seconds)
                 outputs.take(task.payload[step].key, result)
 
 
-def _work(spec: SystemSpec, outputs: Outputs, rows: Sequence[Row], size: int, config: Config) -> Work:
-    plan, cls = outputs.plan, systems.get(spec.type)
-    warm_up = config.timeout_s if cls.timed else 0.0  # the unmeasured run of its first item
+def _work(spec: SystemSpec, system: System, outputs: Outputs, rows: Sequence[Row], size: int, config: Config) -> Work:
+    plan = outputs.plan
+    warm_up = config.timeout_s if system.timed else 0.0  # the unmeasured run of its first item
     return Work(
         what=spec.name,
         factory="metis_bench.engine.generating:GenerateHandler",
@@ -47,15 +48,16 @@ def _work(spec: SystemSpec, outputs: Outputs, rows: Sequence[Row], size: int, co
         tasks=-(-len(rows) // size),
         timeout_s=config.timeout_s * size,  # the first item of a batch waits for all
         grace_s=START_GRACE_S + warm_up,
-        gpu="own" if cls.uses_gpu else "none",
-        alone=cls.uses_gpu,
+        gpu="own" if system.uses_gpu else "none",
+        alone=system.alone(),
         checks=(system_check(spec, plan.facts[spec.name], config), *file_checks(_job(plan, rows[0]).files.values())),
     )
 
 
-def workers_for(cls: type[System], config: Config) -> int:
-    """One a GPU for what uses one, or, without a GPU, one with all cores (big weights). Others: as configured."""
-    return (len(config.gpus()) or 1) if cls.uses_gpu else config.workers
+def workers_for(system: System, config: Config) -> int:
+    """One a GPU for what uses one; without a GPU one, where it wants all cores. Others: as configured."""
+    gpus = len(config.gpus()) if system.uses_gpu else 0
+    return gpus or (1 if system.alone() else config.workers)
 
 
 def batches(jobs: Iterable[Job], size: int) -> Iterator[Task]:

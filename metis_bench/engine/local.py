@@ -115,9 +115,9 @@ class LocalExecutor(Executor):
         config = self.config
         gpus = config.gpus() if work.gpu != "none" else ()
         crowd = (len(gpus) or 1) if work.alone else config.workers
-        if work.alone and not gpus and config.devices is not None:
-            gpus = HIDDEN
         count = min(len(gpus) if work.gpu == "own" and gpus else crowd, work.tasks)
+        if work.gpu == "own" and not gpus and config.devices is not None:
+            gpus = HIDDEN
         threads = work.threads or max(1, cpu_count() // crowd)
         bound = [gpus[i % len(gpus)] if gpus else None for i in range(count)]
         return [environment(threads, config.workers, gpu, bound.count(gpu) if gpu else 1) for gpu in bound]

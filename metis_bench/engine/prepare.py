@@ -240,7 +240,7 @@ def plan_cells(prepared: Prepared, outputs: Outputs, config: Config) -> list[dic
             todo = [r for r in rows if r.key is not None and outputs.made[r.key] is None]
             seconds = sum(prepared.plan.item(r).seconds for r in todo)
             rtf = rtfs.get(spec.name)
-            workers = workers_for(systems.get(spec.type), config)
+            workers = workers_for(systems.get(spec.type)(spec.params), config)
             line.update(
                 rows=len(rows),
                 cached=sum(r.key is not None for r in rows) - len(todo),

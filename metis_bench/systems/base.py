@@ -48,7 +48,7 @@ class System(ABC):
     extra:         the metis-bench extra that installs them
     file_params:   parameters that are paths: their content, not their name, enters the fingerprint
     place_params:  parameters that only say where files lie: `identity` tells their content instead
-    uses_gpu:      one worker a GPU; without one, a single worker with all cores
+    uses_gpu:      one worker a GPU; without one, as `alone` says
     timed:         its time and memory are worth reporting (not those of reading a file that is there already)
     """
 
@@ -102,6 +102,10 @@ class System(ABC):
     @abstractmethod
     def generate(self, request: Request) -> Audio:
         """The output for one item. Must depend on `request` only; raise ItemError to fail this item."""
+
+    def alone(self) -> bool:
+        """Whether, without a GPU, one worker gets all cores: big weights, held once and multiplied by all of them."""
+        return self.uses_gpu
 
     def batch_on(self, gpu: bool) -> int:
         """How many items `generate_all` is given at a time, by a worker with or without a GPU."""

@@ -19,7 +19,7 @@ from metis_bench.errors import ItemError, SuiteError
 from metis_bench.hashing import JSON, sha256_path
 from metis_bench.systems.base import Request, System, systems
 from metis_bench.systems.told import told
-from metis_bench.systems.weights import RANDOM, caveat_of, checkpoints_of, content, numbers, weight_files
+from metis_bench.systems.weights import RANDOM, caveat_of, checkpoints_of, content, numbers, small, weight_files
 
 if TYPE_CHECKING:
     from reference_models.jobs import Job
@@ -201,6 +201,10 @@ class ReferenceSystem(System):
             yield from super().generate_all(requests)
         else:
             yield from (Audio(speech.samples, speech.rate) for speech in made)
+
+    def alone(self) -> bool:
+        """Not with small weights."""
+        return not small(self._where())
 
     def batch_on(self, gpu: bool) -> int:
         """As the parameter says; on a CPU a batch is hardly faster than its items."""

@@ -8,7 +8,7 @@ from metis_bench.hashing import JSON
 from metis_bench.systems._signal import required
 from metis_bench.systems.base import Request, System, systems
 from metis_bench.systems.told import told
-from metis_bench.systems.weights import RANDOM, caveat_of, checkpoints_of, content, weight_files
+from metis_bench.systems.weights import RANDOM, caveat_of, checkpoints_of, content, small, weight_files
 
 PARTS = ("acoustic_codec_encoder", "acoustic_codec_decoder")
 
@@ -48,6 +48,10 @@ class MetisCodec(System):
     def caveat(self) -> str | None:
         """As of every system with these weights."""
         return caveat_of(checkpoints_of(self.params.checkpoint))
+
+    def alone(self) -> bool:
+        """As of every system with these weights."""
+        return not small(checkpoints_of(self.params.checkpoint))
 
     def setup(self) -> None:
         """Load encoder and decoder."""

@@ -30,6 +30,13 @@ def caveat_of(where: str | None) -> str | None:
     return f"{where} weights, untrained: it speaks noise" if where in RANDOM else None
 
 
+def small(where: str | None) -> bool:
+    """Whether a worker for each core can hold these weights; one alone with all cores leaves half of them idle."""
+    from reference_models.hub import MINI
+
+    return where in (MINI, "random-tiny")
+
+
 def weight_files(parts: Mapping[str, str | Path], where: str | None) -> dict[str, Path]:
     """Files by the part they are: names in `registry.FILES` found on this machine, and a user's own.
 

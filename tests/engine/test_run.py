@@ -11,12 +11,10 @@ import pytest
 
 from metis_bench.config import Config, load_plugins
 from metis_bench.engine.clips import Clips
-from metis_bench.engine.generate import workers_for
 from metis_bench.engine.inspect import read_lines
 from metis_bench.engine.run import RunResult, run
 from metis_bench.engine.store import Store
 from metis_bench.errors import AudioError, MissingPrerequisite, SuiteError, UsageError
-from metis_bench.systems.base import System
 
 Go = Callable[..., RunResult]
 
@@ -412,12 +410,3 @@ def test_what_dies_while_loading_is_given_up(go: Go) -> None:
     assert (cell["n"], cell["N"]) == (0, 6)
     reasons = [f["reason"] for f in result.results["failures"] if f["stage"] == "generate"]
     assert sum("given up after 3" in r for r in reasons) >= 1
-
-
-def test_big_systems_get_one_worker_a_gpu_or_one_with_all_cores() -> None:
-    class Big(System):
-        uses_gpu = True
-
-    assert workers_for(Big, Config(workers=8, devices=())) == 1
-    assert workers_for(Big, Config(workers=8, devices=("0", "1", "2"))) == 3
-    assert workers_for(System, Config(workers=8, devices=("0",))) == 8

@@ -222,7 +222,7 @@ def test_the_unmeasured_run_has_a_time_limit_of_its_own(
 
 
 def test_no_devices_means_no_gpu(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    big, small = systems.get("toy-lazy"), systems.get("toy-noise")
+    big, small = (cls(cls.params_type()) for cls in (systems.get("toy-lazy"), systems.get("toy-noise")))
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     object.__setattr__(config, "workers", 3)
 
@@ -238,6 +238,28 @@ def test_no_devices_means_no_gpu(config: Config, monkeypatch: pytest.MonkeyPatch
     object.__setattr__(config, "devices", ())
     assert seen("own", alone=True) == [""], "and what is there is hidden"
     assert workers_for(big, config) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "devices", "workers"),
+    [
+        ("toy-lazy", {}, (), 1),
+        ("toy-lazy", {}, ("0", "1", "2"), 3),
+        ("toy-noise", {}, ("0",), 8),
+        ("metis-tts", {"checkpoint": "random-full"}, (), 1),
+        ("metis-tts", {"checkpoint": "mini"}, (), 8),
+        ("metis-tts", {"checkpoint": "mini"}, ("0",), 1),
+        ("metis-codec", {"checkpoint": "mini"}, (), 8),
+    ],
+)
+def test_big_systems_get_one_worker_a_gpu_or_one_with_all_cores(
+    name: str, params: dict[str, str], devices: tuple[str, ...], workers: int
+) -> None:
+    cls = systems.get(name)
+    system = cls(cls.params_type.model_validate(params))
+    assert workers_for(system, Config(workers=8, devices=devices)) == workers
+    work = Work("", "", None, tasks=99, timeout_s=1, gpu="own" if system.uses_gpu else "none", alone=system.alone())
+    assert len(LocalExecutor(Config(workers=8, devices=devices)).environments(work)) == workers
 
 
 def test_a_plan_reckons_with_the_workers_that_a_system_gets(go: Go, make_suite: MakeSuite, config: Config) -> None:
