@@ -30,19 +30,23 @@ LEAST = 6  # talkers: of the signs of five differences 1 in 16 are all the same,
 RULE = (
     "An effect is called better or worse only where its intervals leave out zero: over other trainings (paired by "
     f"seed) and over other talkers (at least {LEAST}). A loss has no talkers, and what was trained once no other "
-    "trainings: there one interval decides. Everything else is within noise. No correction for the number of "
+    "trainings: there one interval decides. Where one holds zero, it is within noise; where one is missing (fewer "
+    "talkers, one training, or all differ by the same) and none holds zero, undecided. No correction for the number of "
     "comparisons is made."
 )
 
 
 @dataclass(frozen=True)
 class Effect:
-    """Difference to the reference arm. trainings, items: its interval over seeds of training, and over talkers."""
+    """Difference to the reference arm. trainings, items: its interval over seeds of training, and over talkers.
+
+    clear: all intervals that decide leave out zero; None: one of them is missing, and no other holds zero
+    """
 
     value: float
     trainings: tuple[float, float] | None
     items: tuple[float, float] | None
-    clear: bool
+    clear: bool | None
 
 
 @dataclass(frozen=True)
@@ -75,11 +79,12 @@ class Arm:
 
     @property
     def verdict(self) -> str:
-        """In a word: better, worse, or within noise; empty where nothing was compared."""
+        """In a word: better, worse, within noise or undecided; empty where nothing was compared."""
         if self.effect is None:
             return ""
-        better = (self.effect.value < 0) == (self.direction == "lower")
-        return ("better" if better else "worse") if self.effect.clear else "within noise"
+        if not self.effect.clear:
+            return "undecided" if self.effect.clear is None else "within noise"
+        return "better" if (self.effect.value < 0) == (self.direction == "lower") else "worse"
 
 
 @dataclass(frozen=True)
@@ -258,7 +263,8 @@ def _effect(values: Values, other: Values, scored: bool, settings: Stats) -> Eff
     retrained = ONCE not in differences
     talkers = {cluster for keys in differences for cluster, _ in pairs[keys]}
     deciding = ([trainings] if retrained else []) + ([items if len(talkers) >= LEAST else None] if scored else [])
-    clear = all(i is not None and _apart(i) for i in deciding)
+    apart = all(_apart(i) for i in deciding if i is not None)
+    clear = None if apart and None in deciding else apart
     value = float(np.mean([np.mean(d) for d in differences.values()]))
     return Effect(value, trainings, items, clear)
 
