@@ -32,6 +32,7 @@ from _rows import Row, read
 from metis_bench import provenance
 from metis_bench.config import find_config, load_config
 from metis_bench.corpora.base import corpora
+from metis_bench.engine.run import require_writable
 from metis_bench.errors import MetisBenchError, MissingPrerequisite, install_command
 from reference_models.memory import free_mb
 
@@ -159,7 +160,8 @@ def measured(name: str, part: Part, quick: bool, speech: Path | None) -> list[Ro
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder, env=environment())
         if done.returncode == 0 and to.is_file():
             return read(to)
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()] or ["it said nothing"]
+    said = [line.strip() for line in done.stderr.splitlines()]
+    lines = [line for line in said if line and not line.startswith("fix:")] or ["it said nothing"]
     how = f"exit code {done.returncode}" if done.returncode >= 0 else f"killed by signal {-done.returncode}"
     return [Row(name, why=f"failed ({how}): {lines[-1][:200]}")]
 
@@ -203,6 +205,13 @@ def table(rows: Sequence[Row], quick: bool) -> str:
 def main() -> None:
     """Print the table; ends with 1 where a benchmark failed."""
     args = arguments()
+    try:
+        load_config()  # now, rather than after an hour
+        if args.json is not None:
+            require_writable(args.json.resolve().parent, "folder of --json")
+            args.json.touch()
+    except (MetisBenchError, OSError) as error:
+        sys.exit(f"error: {error}")
     made, machine = provenance.collect(), provenance.hardware()
     rows: list[Row] = []
     failed = False

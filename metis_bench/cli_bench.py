@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from metis_bench.options import config_option, debug_option, print_json, split_names
+from reference_models.options import Number
 
 STDOUT = "-"
 
@@ -38,10 +39,8 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: tuple[st
 )
 @click.option("--batch", metavar="N,N", multiple=True, callback=_numbers, help="Batch sizes (default: 1,4; GPU: 1,16).")
 @click.option("--compile", "compiled", is_flag=True, help="The default mode once more, compiled (takes minutes).")
-@click.option(
-    "--seconds", type=click.FloatRange(0.1, 30), default=2.0, show_default=True, help="Of speech to generate."
-)
-@click.option("--prompt-seconds", type=click.FloatRange(0.1, 30), default=3.0, show_default=True, help="Of the prompt.")
+@click.option("--seconds", type=Number(0.1, 30), default=2.0, show_default=True, help="Of speech to generate.")
+@click.option("--prompt-seconds", type=Number(0.1, 30), default=3.0, show_default=True, help="Of the prompt.")
 @click.option("--repeats", type=click.IntRange(min=1), metavar="N", help="Timed runs a mode (3; full on a CPU: 1).")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), metavar="N", help="Of the CPU, to generate (default: all).")
@@ -51,7 +50,7 @@ def _numbers(context: click.Context, parameter: click.Parameter, value: tuple[st
 @click.option(
     "--clips", metavar="DIR", type=click.Path(path_type=Path), help="Recordings to score (default: synthetic speech)."
 )
-@click.option("--clip-seconds", type=click.FloatRange(0.5, 60), metavar="S", help="Length of a clip (synthetic: 5).")
+@click.option("--clip-seconds", type=Number(0.5, 60), metavar="S", help="Length of a clip (synthetic: 5).")
 @click.option("--clip-count", type=click.IntRange(min=2), default=6, show_default=True, help="Clips a metric scores.")
 @click.option(
     "--json",
@@ -99,6 +98,8 @@ def bench(
     generating = None if only == "scoring" else Generating(batches=batch, **generated)
     scoring = None if only == "generation" else Scoring(metrics, clips, clip_count, clip_seconds)
     if to not in (None, STDOUT):
+        if Path(to).is_dir():
+            raise click.BadParameter(f"{to} is a folder", param_hint="--json")
         require_writable(Path(to).parent, "folder of --json")
     with terminal.progress() as progress:
         found = measure(machine, generating, scoring, progress=progress, say=terminal.say)

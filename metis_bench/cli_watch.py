@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from metis_bench.options import Selection, debug_option, json_option, print_json, selecting_by
+from reference_models.options import Number
 
 
 @click.command()
@@ -25,9 +26,7 @@ from metis_bench.options import Selection, debug_option, json_option, print_json
     help="Margins a metric (docs/gate.md).",
 )
 @click.option("--pattern", default="*.safetensors", show_default=True, help="What a checkpoint in DIR is called.")
-@click.option(
-    "--settle", type=click.FloatRange(min=0), default=5.0, show_default=True, help="Seconds without a change: complete."
-)
+@click.option("--settle", type=Number(), default=5.0, show_default=True, help="Seconds without a change: complete.")
 @click.option("--once", is_flag=True, help="Do those that are there, then end with the gravest verdict's exit code.")
 @json_option
 @debug_option

@@ -24,6 +24,7 @@ import importlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -42,6 +43,8 @@ CHECKPOINTS = "METIS_CHECKPOINTS"  # where the weights of the reference models l
 WEIGHTS = "METIS_BENCH_WEIGHTS"  # and those of the metrics' models
 BASELINES = "METIS_BENCH_BASELINES"  # what the config says of them, as JSON
 LOCAL, RAY = "local", "ray"
+EXECUTORS = re.compile(r"local|ray|ray:(//)?([^:/\s]+|\[[\da-f:]+\]):\d{1,5}|ray:auto")
+GPU = re.compile(r"\d+|(GPU|MIG)-[\w/-]+")  # what CUDA_VISIBLE_DEVICES takes
 KEYS = (
     *("corpora", "store", "runs", "executor", "workers", "devices", "checkpoints", "weights", "plugins", "timeout_s"),
     *("baselines", "baseline_folders"),
@@ -69,10 +72,10 @@ def cuda_visible() -> bool:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return any(x.strip() not in ("", "-1") for x in visible.split(","))
-    return bool(_listed_gpus())
+    return bool(listed_gpus())
 
 
-def _listed_gpus() -> tuple[str, ...]:
+def listed_gpus() -> tuple[str, ...]:
     """Ids that nvidia-smi knows."""
     if shutil.which("nvidia-smi") is None:
         return ()
@@ -143,7 +146,7 @@ class Config:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES")
         if visible is not None:
             return tuple(x for x in visible.split(",") if x.strip() and x.strip() != "-1")
-        return _listed_gpus()
+        return listed_gpus()
 
 
 def find_config(explicit: str | None) -> Path | None:
@@ -161,7 +164,7 @@ def find_config(explicit: str | None) -> Path | None:
 def check_executor(name: str) -> str:
     """`name`, if it says where work may be done. Raises UsageError."""
     kind = name.partition(":")[0]
-    if kind not in (LOCAL, RAY) or (kind == LOCAL and name != LOCAL):
+    if kind not in (LOCAL, RAY) or not EXECUTORS.fullmatch(name):
         raise UsageError(
             f"unknown executor '{name}'{nearest(kind, (LOCAL, RAY))}",
             fix="local, ray (the cluster of $RAY_ADDRESS or of this machine), ray:HOST:PORT or ray://HOST:PORT",
@@ -223,7 +226,7 @@ def _value(doc: documents.Document, key: str, value: Any, base: Path) -> Any:
     if key in ("runs", "checkpoints", "weights"):
         return absolute(value, (key,))
     if key == "store":
-        return place(value, base) if isinstance(value, str) and "://" in value else absolute(value, (key,))
+        return place(value, base) if isinstance(value, str) else absolute(value, (key,))
     if key == "executor":
         try:
             return check_executor(str(value))
@@ -235,7 +238,7 @@ def _value(doc: documents.Document, key: str, value: Any, base: Path) -> Any:
         if not isinstance(value, list):
             raise doc.error((key,), f"{key} must be a list")
         if key == "devices":
-            return tuple(str(v) for v in value)
+            return tuple(_gpu(doc, i, str(v)) for i, v in enumerate(value))
         if key == "baseline_folders":
             return tuple(absolute(v, (key, i)) for i, v in enumerate(value))
         return tuple(str(absolute(v, (key, i))) if str(v).endswith(".py") else str(v) for i, v in enumerate(value))
@@ -243,6 +246,12 @@ def _value(doc: documents.Document, key: str, value: Any, base: Path) -> Any:
     if not good or (key == "workers" and not isinstance(value, int)):
         raise doc.error((key,), f"{key} must be a positive {'whole number' if key == 'workers' else 'number'}")
     return value
+
+
+def _gpu(doc: documents.Document, i: int, name: str) -> str:
+    if not GPU.fullmatch(name):
+        raise doc.error(("devices", i), f"'{name}' is no GPU: write its number, or its GPU-... of nvidia-smi -L")
+    return name
 
 
 def _baselines(doc: documents.Document, value: Any, absolute: Callable[..., Path]) -> dict[str, dict[str, Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from metis_bench import provenance
 from metis_bench.baselines import overview
-from metis_bench.config import CHECKPOINTS, Config, load_config
+from metis_bench.config import CHECKPOINTS, Config, listed_gpus, load_config
 from metis_bench.corpora.base import corpora
 from metis_bench.errors import MissingPrerequisite, install_command
 from metis_bench.metrics.weights import Weights
@@ -122,6 +122,13 @@ def _store(config: Config) -> dict[str, Any]:
 
 
 def _gpus(config: Config) -> dict[str, Any]:
+    known = listed_gpus()
+    absent = [name for name in config.devices or () if name.isdecimal() and name not in known]
+    if absent:
+        told = (
+            f"devices names {', '.join(absent)}, and nvidia-smi knows {', '.join(known) or 'no GPU'}: CPUs do the work"
+        )
+        return _row("gpus", "missing", told, "correct 'devices' in metis-bench.yaml, or see what nvidia-smi says")
     names = provenance.hardware()["gpus"]
     count = len(config.gpus())
     return _row("gpus", "ok", f"{count} usable ({names})" if count else f"none; {config.workers} CPU workers")

@@ -7,6 +7,7 @@ it was. Reading many at once asks a slow place (a network file system, an object
 from __future__ import annotations
 
 import os
+import re
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +22,7 @@ from metis_bench.files import write_atomic
 Place: TypeAlias = "Path | str"
 T = TypeVar("T")
 
+URL_WITHOUT_SLASHES = re.compile(r"[a-z][a-z0-9+]+:(?!//|\\)")  # (c:\ is a drive)
 SLOW_S = 0.0003  # a read that takes longer than this is worth a thread
 TRIED = 64  # reads that tell how fast a folder is
 AT_ONCE = 32  # threads
@@ -32,6 +34,8 @@ NEVER_HALF = frozenset(
 def place(text: str, base: Path | None = None) -> Place:
     """What a config, a flag or a run.json says: a URL as it is; else a folder, relative to `base` or to ours."""
     scheme, found, rest = text.partition("://")
+    if (found and not (scheme and rest)) or URL_WITHOUT_SLASHES.match(text):
+        raise UsageError(f"{text} is neither a folder nor a URL", fix="a path, or a URL such as s3://bucket/metis")
     if found and scheme != "file":
         return text.rstrip("/")
     return ((base or Path.cwd()) / Path(rest if found else text).expanduser()).resolve()

@@ -137,11 +137,11 @@ def show_plan(prepared: Prepared, cells: Sequence[Mapping[str, Any]], scoring_s:
     hours = sum(c.get("hours", 0.0) for c in cells)
     known = [c["estimate_s"] for c in cells if c.get("to_run") and c["estimate_s"] is not None]
     unknown = sum(1 for c in cells if c.get("to_run") and c["estimate_s"] is None)
-    generating = duration(sum(known) if known or not todo else None)
-    bound = "at least" if known and unknown else "about"
+    generating = f"{'at least' if unknown else 'about'} {duration(sum(known))}" if known or not todo else "unknown"
+    scoring = "unknown" if scoring_s is None else f"about {duration(scoring_s)}"
     tail = f" ({unknown} of {len(known) + unknown} cells never timed)" if unknown else ""
     out.print(f"{len(prepared.plan.rows)} rows, {todo} to generate ({hours:.3f} h of audio)")
-    out.print(f"generating: {bound} {generating}{tail}; scoring what is generated: about {duration(scoring_s)}")
+    out.print(f"generating: {generating}{tail}; scoring what is generated: {scoring}")
     for w in prepared.plan.warnings():
         out.print(f"[yellow]warning:[/] {escape(w)}", soft_wrap=True)
     for b in prepared.blocked:

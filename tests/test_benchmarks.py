@@ -57,6 +57,15 @@ def test_a_quick_run_prints_one_table_and_its_numbers(tmp_path: Path, monkeypatc
     assert [row["ours"] for row in absent] == [None, None]
 
 
+def test_what_would_lose_the_numbers_in_the_end_is_told_in_the_beginning(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = run("--only", "generate-gpu", "--json", "file/a.json", cwd=tmp_path)
+    assert done.returncode == 1 and done.stderr.startswith("error: ") and "Traceback" not in done.stderr
+    (tmp_path / "metis-bench.yaml").write_text("workers: 0\n")
+    done = run("--only", "generate-gpu", cwd=tmp_path)
+    assert done.returncode == 1 and "metis-bench.yaml:1" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_ratios_and_verdicts_follow_from_the_numbers(shared_rows: ModuleType, tmp_path: Path) -> None:
     row, aim = shared_rows.Row, shared_rows.Aim
     three = aim("ratio", ">=", 3)

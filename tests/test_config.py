@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from metis_bench import doctor
 from metis_bench.config import BASELINES, Config, load_config, load_plugins
 from metis_bench.errors import MissingPrerequisite, SuiteError, UsageError
 from metis_bench.systems.base import fingerprint, systems
@@ -45,6 +46,37 @@ def test_stores_and_executors(tmp_path: Path) -> None:
     assert load_config(store="here").store == tmp_path / "here", "relative to where the command is given"
     with pytest.raises(UsageError, match=r"unknown executor 'rya'; did you mean 'ray'\?"):
         load_config(executor="rya")
+
+
+@pytest.mark.parametrize("name", ["ray:", "ray://", "ray:head", "ray:http://head:1", "ray://head:port", "local:2"])
+def test_executors_without_an_address(name: str) -> None:
+    with pytest.raises(UsageError, match="unknown executor"):
+        load_config(executor=name)
+
+
+@pytest.mark.parametrize("name", ["file://", "://x", "memory:x", "s3:/bucket/metis"])
+def test_what_is_no_store_makes_no_folder_of_that_name(name: str) -> None:
+    with pytest.raises(UsageError, match="neither a folder nor a URL"):
+        load_config(store=name)
+    Path("metis-bench.yaml").write_text(f"store: '{name}'\n")
+    with pytest.raises(UsageError, match="neither a folder nor a URL"):
+        load_config()
+
+
+@pytest.mark.parametrize("name", ["cuda:0", "-1", "null", "a"])
+def test_devices_are_gpus(name: str) -> None:
+    Path("metis-bench.yaml").write_text(f"devices: [0, {name}]\n")
+    with pytest.raises(SuiteError, match=r"metis-bench\.yaml:1.*is no GPU"):
+        load_config()
+    Path("metis-bench.yaml").write_text("devices: [0, GPU-5a, '1']\n")
+    assert load_config().gpus() == ("0", "GPU-5a", "1")
+
+
+def test_doctor_knows_which_gpus_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "listed_gpus", lambda: ("0",))
+    row = doctor._gpus(Config(devices=("0", "3")))
+    assert row["status"] == "missing" and "devices names 3" in row["detail"]
+    assert doctor._gpus(Config(devices=("0", "0")))["status"] == "ok"
 
 
 def test_corpus_roots(tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ def measure(how: Scoring, config: Config, progress: Progress) -> dict[str, Any]:
         prepared = prepare(load_suite(place / "suite.yaml"), here)
         named = dict(zip(entries, prepared.bound, strict=True))
         found |= {"rows": _rates(prepared, named, how, here, progress), "lacking": _lacking(prepared, named)}
-    nothing = {"reason": "none of these metrics can be computed on this machine", "fix": "metis-bench doctor"}
+    nothing = {"reason": "none of these metrics can be computed", "fix": "below; or: metis-bench doctor"}
     return {**found, "unavailable": None if found["rows"] else nothing}
 
 

@@ -13,7 +13,7 @@ from metis_bench.terminal import out
 
 SHORT = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 TOLD = 3  # metrics that are not here, of which each says what it lacks
-FIX = "metis-bench bench --only scoring --metric NAME says what one of them lacks; metis-bench doctor says it of all"
+FIX = "metis-bench bench --only scoring --metric NAME says what one of them lacks; metis-bench doctor, this machine"
 
 
 def show(found: Mapping[str, Any]) -> None:
@@ -45,6 +45,7 @@ def _generation(part: Mapping[str, Any]) -> None:
         out.print(
             f"medians of {part['repeats']}; speed-up: over the official mode (the release, pass for pass, in fp32)"
             f"\nlimit: TFLOP/s of a large matrix product here: {limits}\n"
+            "compiled: the default mode, compiled\n"
             "tokens: equal to the official mode's (fp32), or the share that is drawn as in fp32; weights are random",
             markup=False,
             highlight=False,
@@ -63,7 +64,7 @@ def _table(title: str, names: Sequence[str], left: Sequence[str]) -> Table:
 
 
 def _mode(row: Mapping[str, Any]) -> list[str]:
-    name = f"{row['mode']}{', compiled' if row['compiled'] else ''}"
+    name = "compiled" if row["compiled"] else row["mode"]
     cells = [name, SHORT.get(row["dtype"], row["dtype"]), str(row["batch"])]
     if row["failed"]:
         return [*cells, *[""] * 6, f"not measured: {row['failed']}"]
@@ -107,7 +108,7 @@ def _scoring(part: Mapping[str, Any]) -> None:
             _missing(one["metric"], one)
         return
     names = ", ".join(one["metric"] for one in part["lacking"])
-    several = {"reason": f"{len(part['lacking'])} metrics lack something on this machine", "fix": FIX}
+    several = {"reason": f"{len(part['lacking'])} metrics cannot be computed here", "fix": FIX}
     _missing(names, several)
 
 

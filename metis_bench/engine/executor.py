@@ -260,6 +260,8 @@ class Pool(ABC):
         """A worker is lost at a step: replace it; the step gets another chance, or a Crash."""
         self._workers.remove(worker)
         worker.link.kill()
+        if task.done == task.steps:  # lost after the last step, before it said so: nothing is lacking
+            return
         hopeless = not worker.warm and not self.lost(worker.link) and self._doubt(worker, reason)
         if not worker.ready:  # killed from outside, or it never will be: no step's fault
             if hopeless:

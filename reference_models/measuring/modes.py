@@ -28,6 +28,7 @@ from reference_models.prepare import Prepared
 from reference_models.random_weights import RandomWeights
 from reference_models.sizes import Size
 
+SHORT_S = 0.1
 EXACT = "float32"  # what the official mode computes in, and tokens are compared in one by one
 
 
@@ -189,14 +190,17 @@ class Bench:
         return [self._row(entry, batch, theirs) for entry in self.entries]
 
     def _warm_up(self, entry: Entry, batch: Sequence[Prepared]) -> None:
-        """Once, with equal noise for all: counts, memory, and the codes to compare."""
+        """Once, with equal noise for all: counts, memory, and the codes to compare.
+
+        Before that: compiling, and, with a short job, what a process allocates once and for all.
+        """
         metis, parts = entry.metis, entry.metis.parts
         entry.times, entry.codes, entry.count, entry.failed = [], [], Count(), None
-        give_back()
         metis.same_noise, clock = True, Clock(self.device)
         try:
+            metis.run(batch if entry.compiled else [prepared(self.setting.task, parts, SHORT_S, SHORT_S, seed=0)])
+            give_back()
             if entry.compiled:  # hooks would be compiled, too: it computes what its precision does without
-                metis.run(batch)
                 clock.start()
                 metis.run(batch)
                 entry.count = next(e for e in self.entries if e.dtype == entry.dtype and not e.metis.official).count

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,22 +11,11 @@ from typing import Any
 import click
 
 from reference_models.errors import MetisError, MissingCheckpoint, MissingPackage, nearest
+from reference_models.options import Number
 
 USAGE, PREREQUISITE, FAILED, INTERRUPTED = 2, 5, 6, 130  # as metis-bench's
 RANK = 32  # of a LoRA where nothing says another
 TASKS = ("tts", "vc", "tse", "se", "l2s", "omni")
-
-
-class Number(click.FloatRange):
-    """A finite number of at least 0."""
-
-    def __init__(self) -> None:
-        super().__init__(min=0)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Also refuse nan, which no comparison does."""
-        number = float(super().convert(value, param, ctx))
-        return number if math.isfinite(number) else self.fail(f"{value} is no finite number.", param, ctx)
 
 
 def _options(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:

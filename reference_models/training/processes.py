@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,13 @@ class Processes:
         if kind in REFUSED:
             raise MetisError(
                 f"{REFUSED[kind]} is not supported", fix=f"--multi_gpu, or --use_fsdp --fsdp_version {VERSION}"
+            )
+
+        launched = int(os.environ.get("WORLD_SIZE", "1"))
+        if launched > 1 and self.count == 1:
+            raise MetisError(
+                f"{launched} processes were launched, and none sees a GPU: each would train alone",
+                fix="see what nvidia-smi says, or train on CPUs: --cpu behind the other options",
             )
 
     @property

@@ -128,6 +128,8 @@ def test_a_metric_that_fails_is_a_row_with_its_reason(machine: Path, recordings:
         (("--metric", "sleppy"), 2, "did you mean 'sleepy'"),
         (("--dtype", "float8"), 2, "did you mean 'float32'"),
         (("--batch", "two"), 2, "whole numbers"),
+        (("--seconds", "nan"), 2, "no finite number"),
+        (("--json", "recordings"), 2, "is a folder"),
         (("--clips", "nowhere"), 2, "no such folder: nowhere"),
         (("--only", "scoring", "--clips", "."), 2, "two at least"),
         (("--only", "scoring", "--metric", "lunar", "--clips", "recordings"), 5, "none of these metrics"),

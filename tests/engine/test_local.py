@@ -102,6 +102,12 @@ def test_a_hanging_worker_is_killed() -> None:
     assert results[0, 1] == ("hello", "after")
 
 
+@pytest.mark.parametrize("end", ["die", "sleep"])
+def test_a_worker_lost_after_its_last_step_costs_nothing(end: str) -> None:
+    results = run([Task(["a", end], 1), Task(["b"], 1)], timeout_s=0.5, gpus=[None])
+    assert results == {(0, 0): ("hello", "a"), (1, 0): ("hello", "b")}
+
+
 def test_loading_a_model_has_a_grace_of_its_own() -> None:
     results = run([Task(["load slowly", "after"], 2)], timeout_s=1, gpus=[None])
     assert results == {(0, 0): ("hello", "load slowly"), (0, 1): ("hello", "after")}

@@ -20,6 +20,7 @@ from reference_models.training.logs import read_metrics
 from reference_models.training.loop import LoopConfig, Trained, train
 from reference_models.training.models import build
 from reference_models.training.optim import MovingAverage, OptimConfig, lr_factor
+from reference_models.training.processes import Processes
 from reference_models.training.recipe import Recipe, load
 from reference_models.training.shards import Shards
 from tests.conftest import REPO
@@ -138,6 +139,12 @@ def test_a_killed_run_goes_on_with_the_same_losses(tmp_path: Path, data: Path, s
     assert killed
     losses, trained = run(out, data, config())
     assert trained.finished and losses == pytest.approx(straight, rel=1e-6)
+
+
+def test_processes_that_see_no_gpu_are_not_left_to_train_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(MetisError, match="2 processes were launched, and none sees a GPU"):
+        Processes()
 
 
 @pytest.mark.long
