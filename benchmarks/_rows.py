@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -53,6 +54,21 @@ class Row:
         if self.aim is None or value is None:
             return None
         return value >= self.aim.value if self.aim.bound == ">=" else value <= self.aim.value
+
+
+def whole_number(text: str) -> int:
+    """For argparse: a whole number from 1 on."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no whole number from 1 on")
+    return int(text)
+
+
+def length_s(text: str) -> float:
+    """For argparse: a finite number above 0."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no length")
+    return value
 
 
 def add_option(parser: argparse.ArgumentParser) -> None:

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from _rows import Row, add_option, write
+from _rows import Row, add_option, whole_number, write
 
 from metis_bench.baselines.conformance import requests
 from metis_bench.baselines.host import Host, Made
@@ -93,7 +93,7 @@ def whole(ramp: BaselineSystem, items: int) -> float:
 def main() -> None:
     """Print the three."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--items", type=int, default=500)
+    parser.add_argument("--items", type=whole_number, default=500)
     add_option(parser)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from _rows import Aim, Row, add_option, write
+from _rows import Aim, Row, add_option, whole_number, write
 from speechmos import dnsmos as official
 
 from metis_bench.audio import F32, load
@@ -56,7 +56,7 @@ def main() -> None:
     """Print totals, the ratio and the largest difference."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--count", type=int, default=20)
+    parser.add_argument("--count", type=whole_number, default=20)
     parser.add_argument("--threads", type=int, default=0)
     add_option(parser)
     args = parser.parse_args()

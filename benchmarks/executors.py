@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _rows import Aim, Row, add_option, write
+from _rows import Aim, Row, add_option, length_s, whole_number, write
 
 from metis_bench.audio import Audio, encode_wav
 from metis_bench.config import Config
@@ -67,8 +67,8 @@ def timed(folder: Path, name: str, workers: int, executor: str) -> tuple[float, 
 def main() -> None:
     """Print a line a run, and the ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=int, default=120)
-    parser.add_argument("--seconds", type=float, default=10.0, help="length of a clip")
+    parser.add_argument("--clips", type=whole_number, default=120)
+    parser.add_argument("--seconds", type=length_s, default=10.0, help="length of a clip")
     add_option(parser)
     args = parser.parse_args()
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from _rows import Row, add_option
+from _rows import Row, add_option, length_s, whole_number
 from _rows import write as write_rows
 
 from metis_bench.bench.clips import buzz
@@ -150,13 +150,13 @@ def main() -> None:
     """Print a table, row by row."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tasks", nargs="+", choices=VARIANTS, default=list(VARIANTS))
-    parser.add_argument("--seconds", type=float, default=Options.seconds, help="to generate")
-    parser.add_argument("--prompt-seconds", type=float, default=Options.prompt_seconds)
+    parser.add_argument("--seconds", type=length_s, default=Options.seconds, help="to generate")
+    parser.add_argument("--prompt-seconds", type=length_s, default=Options.prompt_seconds)
     parser.add_argument("--fast", action="store_true", help="two steps instead of the paper's")
     parser.add_argument("--video", type=Path, help="a talking face for L2S, instead of random features")
     parser.add_argument("--disk", choices=DTYPES, default=Options.disk, help="precision of the files")
     parser.add_argument("--compute", choices=DTYPES, default=Options.compute, help="precision of stage 1 and S2A")
-    parser.add_argument("--threads", type=int, default=Options.threads)
+    parser.add_argument("--threads", type=whole_number, default=Options.threads)
     parser.add_argument("--json", action="store_true", help="one object a line")
     add_option(parser)
     options = vars(parser.parse_args())

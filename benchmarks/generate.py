@@ -21,11 +21,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from _rows import Aim, Row, add_option, write
+from _rows import Aim, Row, add_option, length_s, whole_number, write
 
 from reference_models.errors import MetisError
 from reference_models.measuring import modes
@@ -106,12 +107,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--task", choices=TASKS, default="tts")
     parser.add_argument("--dtype", nargs="+", choices=DTYPES, default=["float32"], help="of the default mode")
     parser.add_argument("--compile", action="store_true", help="the default mode once more, compiled")
-    parser.add_argument("--batch", nargs="+", type=int, default=[1])
-    parser.add_argument("--seconds", type=float, default=2.0, help="to generate")
-    parser.add_argument("--prompt-seconds", type=float, default=3.0, help="of the prompt; SE has none")
-    parser.add_argument("--repeats", type=int, help="timed runs of each (3; full size on a CPU: 1)")
+    parser.add_argument("--batch", nargs="+", type=whole_number, default=[1])
+    parser.add_argument("--seconds", type=length_s, default=2.0, help="to generate")
+    parser.add_argument("--prompt-seconds", type=length_s, default=3.0, help="of the prompt; SE has none")
+    parser.add_argument("--repeats", type=whole_number, help="timed runs of each (3; full size on a CPU: 1)")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--threads", type=whole_number, default=os.cpu_count())
     parser.add_argument("--json", action="store_true")
     add_option(parser)
     return parser.parse_args()
@@ -144,4 +145,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except MetisError as error:
+        sys.exit(f"error: {error}")

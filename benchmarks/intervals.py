@@ -15,7 +15,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 
 import numpy as np
-from _rows import Row, add_option, write
+from _rows import Row, add_option, whole_number, write
 
 from metis_bench import stats
 from metis_bench.comparison import Difference, Side, paired
@@ -128,7 +128,7 @@ def verdicts(world: World, loss: float, margin: float, runs: int, missing: bool 
 def main() -> None:
     """Print the three tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=2000)
+    parser.add_argument("--runs", type=whole_number, default=2000)
     add_option(parser)
     args = parser.parse_args()
     runs, rows = args.runs, []

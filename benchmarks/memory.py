@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from _rows import Aim, Row, add_option, write
+from _rows import Aim, Row, add_option, whole_number, write
 
 from metis_bench.audio import Audio, encode_wav
 
@@ -64,7 +64,7 @@ def measured(folder: Path) -> None:
 def main() -> None:
     """Print a line a size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--items", type=int, nargs="+", default=[60, 6000])
+    parser.add_argument("--items", type=whole_number, nargs="+", default=[60, 6000])
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     add_option(parser)
     args = parser.parse_args()

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _rows import Aim, Row, add_option, write
+from _rows import Aim, Row, add_option, whole_number, write
 
 from metis_bench.audio import load
 from metis_bench.config import Config, load_config
@@ -180,7 +180,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", help="a folder of weights instead of the shipped ones")
     parser.add_argument("--system", help="only these")
-    parser.add_argument("--items", type=int, help="of each set, instead of all")
+    parser.add_argument("--items", type=whole_number, help="of each set, instead of all")
     parser.add_argument("--json", type=Path, help="what model cards show, for `metis-train pack --results`")
     add_option(parser)
     parser.add_argument("--out", type=Path, default=Path("runs"))

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
-from _rows import Aim, Row, add_option, write
+from _rows import Aim, Row, add_option, whole_number, write
 
 from metis_bench.audio import load
 from metis_bench.bench import clips
@@ -118,7 +118,7 @@ def main() -> None:
     """Print both times, the ratio, the largest differences, and what scoring again costs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--count", type=int, default=60)
+    parser.add_argument("--count", type=whole_number, default=60)
     add_option(parser)
     args = parser.parse_args()
     found = list(utterances(args.folder, args.count))

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from unittest import mock
 
 import numpy as np
-from _rows import Row, add_option, write
+from _rows import Row, add_option, whole_number, write
 
 from metis_bench import sensitivity
 from metis_bench.metrics.wer import edits, errors, words
@@ -93,8 +93,8 @@ def seconds(what: Callable[[], object]) -> float:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--systems", type=int, default=10)
-    parser.add_argument("--items", type=int, default=2020)
+    parser.add_argument("--systems", type=whole_number, default=10)
+    parser.add_argument("--items", type=whole_number, default=2020)
     add_option(parser)
     arguments = parser.parse_args()
     data, heard = made(arguments.systems, arguments.items)

@@ -16,7 +16,7 @@ import resource
 import subprocess
 import sys
 
-from _rows import Row, add_option, write
+from _rows import Row, add_option, whole_number, write
 
 MODEL = """
 from reference_models.checkpoints import open_source
@@ -45,7 +45,7 @@ def seconds(code: str) -> float:
 def main() -> None:
     """Print both times and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=whole_number, default=5)
     add_option(parser)
     given = parser.parse_args()
     rows = []

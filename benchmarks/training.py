@@ -37,10 +37,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from _rows import Row, add_option, write
+from _rows import Row, add_option, whole_number, write
 from numpy.typing import NDArray
 
 from reference_models.config import SEMANTIC_RATE
+from reference_models.errors import MetisError
 from reference_models.training.batches import TokenBatches, generator
 from reference_models.training.logs import METRICS, read_metrics
 from reference_models.training.loop import train
@@ -222,14 +223,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--recompute", choices=["off", "on", "both"], default="both")
     parser.add_argument("--processes", nargs="+", type=int, default=[1])
     parser.add_argument("--exchange", nargs="+", choices=EXCHANGE, default=["ddp"], help="of several processes")
-    parser.add_argument("--batch-tokens", type=int, default=10_000, help="padded tokens a step and process")
+    parser.add_argument("--batch-tokens", type=whole_number, default=10_000, help="padded tokens a step and process")
     parser.add_argument("--data", nargs="+", type=Path, help="shards instead of synthetic tokens")
-    parser.add_argument("--examples", type=int, default=20_000, help="synthetic ones")
+    parser.add_argument("--examples", type=whole_number, default=20_000, help="synthetic ones")
     parser.add_argument(
-        "--steps", type=int, default=5, help=f"of a window; a run has one to warm up and {WINDOWS} more"
+        "--steps", type=whole_number, default=5, help=f"of a window; a run has one to warm up and {WINDOWS} more"
     )
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=1, help="of a process, on a CPU")
+    parser.add_argument("--rounds", type=whole_number, default=2)
+    parser.add_argument("--threads", type=whole_number, default=1, help="of a process, on a CPU")
     parser.add_argument("--cpu", action="store_true")
     parser.add_argument("--padding-only", action="store_true", help="train nothing")
     parser.add_argument("--json", action="store_true")
@@ -272,4 +273,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except MetisError as error:
+        sys.exit(f"error: {error}")
