@@ -218,8 +218,10 @@ def quicken(transformer: Transformer, device: torch.device) -> None:
 
     A first pass of a shape that is new takes up to minutes. Results differ by rounding.
     """
+    torch._dynamo.config.recompile_limit = (
+        64  # models, guided or not, masks, (GPU) lengths; beyond it nothing is compiled
+    )
     if device.type == "cuda":
-        torch._dynamo.config.recompile_limit = 64  # lengths and batch sizes that are graphs of their own
         transformer.bucket = BUCKET
         transformer.compile(mode="reduce-overhead", dynamic=False)
     else:
