@@ -209,7 +209,7 @@ def main() -> None:
         load_config()  # now, rather than after an hour
         if args.json is not None:
             require_writable(args.json.resolve().parent, "folder of --json")
-            args.json.touch()
+            args.json.open("a", encoding="utf-8").close()
     except (MetisBenchError, OSError) as error:
         sys.exit(f"error: {error}")
     made, machine = provenance.collect(), provenance.hardware()

@@ -218,9 +218,8 @@ def quicken(transformer: Transformer, device: torch.device) -> None:
 
     A first pass of a shape that is new takes up to minutes. Results differ by rounding.
     """
-    torch._dynamo.config.recompile_limit = (
-        64  # models, guided or not, masks, (GPU) lengths; beyond it nothing is compiled
-    )
+    # variants: of the models, guided or not, with masks or without, on a GPU of each length; no more of them are compiled
+    torch._dynamo.config.recompile_limit = 64
     if device.type == "cuda":
         transformer.bucket = BUCKET
         transformer.compile(mode="reduce-overhead", dynamic=False)

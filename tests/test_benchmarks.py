@@ -59,8 +59,9 @@ def test_a_quick_run_prints_one_table_and_its_numbers(tmp_path: Path, monkeypatc
 
 def test_what_would_lose_the_numbers_in_the_end_is_told_in_the_beginning(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    done = run("--only", "generate-gpu", "--json", "file/a.json", cwd=tmp_path)
-    assert done.returncode == 1 and done.stderr.startswith("error: ") and "Traceback" not in done.stderr
+    for bad in ("file/a.json", "."):
+        done = run("--only", "generate-gpu", "--json", bad, cwd=tmp_path)
+        assert done.returncode == 1 and done.stderr.startswith("error: ") and "Traceback" not in done.stderr
     (tmp_path / "metis-bench.yaml").write_text("workers: 0\n")
     done = run("--only", "generate-gpu", cwd=tmp_path)
     assert done.returncode == 1 and "metis-bench.yaml:1" in done.stderr and "Traceback" not in done.stderr

@@ -31,7 +31,7 @@ def caveat_of(where: str | None) -> str | None:
 
 
 def small(where: str | None) -> bool:
-    """Whether a worker for each core can hold these weights; one alone with all cores leaves half of them idle."""
+    """Whether a worker for each core can hold these weights; one alone with all cores leaves some of them idle."""
     from reference_models.hub import MINI
 
     return where in (MINI, "random-tiny")
