@@ -218,7 +218,7 @@ def quicken(transformer: Transformer, device: torch.device) -> None:
 
     A first pass of a shape that is new takes up to minutes. Results differ by rounding.
     """
-    # variants: of the models, guided or not, with masks or without, on a GPU of each length; no more of them are compiled
+    # variants (models, guided or not, masked or not, on a GPU each length); more than these are not compiled
     torch._dynamo.config.recompile_limit = 64
     if device.type == "cuda":
         transformer.bucket = BUCKET
